@@ -220,7 +220,7 @@ fn a_loop_deep_down(depth: u64, over: &AtomicBool) -> u64 {
 #[test]
 fn a_thread_that_runs_is_shown_with_the_stack_on_which_it_stands() {
     let _alone = alone();
-    let runtime = help::runtime(1);
+    let runtime = green::Runtime::builder().workers(1).thread_name("deep").build().unwrap();
     let over = AtomicBool::new(false);
     std::thread::scope(|s| {
         let _over = SetAtEnd(&over);
@@ -239,7 +239,9 @@ fn a_thread_that_runs_is_shown_with_the_stack_on_which_it_stands() {
             };
             // It may not be down there yet.
             if let Some(group) = text.split("\n\n").find(|group| group.lines().filter(is_loop).count() == 4) {
-                assert!(group.starts_with("1 thread, runs on worker 0, spawned at "), "{group}");
+                let says =
+                    |name: &str| group.starts_with("1 thread, runs on worker 0 of runtime ") && group.contains(name);
+                assert!(says(" \"deep\", spawned at "), "{group}");
                 assert!(group.contains("thread_main"), "{group}");
                 break;
             }

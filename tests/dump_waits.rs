@@ -148,7 +148,16 @@ fn a_lock_for_readers_and_a_writer_shows_its_readers_or_its_writer() {
     let lock = Arc::new(green::sync::RwLock::new(()));
     // A writer was there before.
     runtime.run(|| drop(lock.write().unwrap()));
-    let read = [lock.read().unwrap(), lock.read().unwrap()];
+    let reads = runtime.spawn({
+        let lock = Arc::clone(&lock);
+        move || {
+            let _held = lock.read().unwrap();
+            green::thread::park();
+        }
+    });
+    help::until_parked(reads.thread(), "park");
+    let read = lock.read().unwrap();
+    let named = |reader| cfg!(any(debug_assertions, green_deadlocks)).then_some(reader);
     let writer = runtime.spawn({
         let lock = Arc::clone(&lock);
         move || {
@@ -160,7 +169,10 @@ fn a_lock_for_readers_and_a_writer_shows_its_readers_or_its_writer() {
         WaitsOn::Lock { held_by, .. } => held_by,
         other => panic!("{other:?}"),
     };
-    assert_eq!(held_by(writer.thread()), HeldBy::Readers(2));
+    assert_eq!(held_by(writer.thread()), HeldBy::Readers { count: 2, one: named(reads.thread().id()) });
+    reads.thread().unpark();
+    reads.join().unwrap();
+    assert_eq!(held_by(writer.thread()), HeldBy::Readers { count: 1, one: named(green::thread::current().id()) });
     drop(read);
     help::until_parked(writer.thread(), "park");
     let reader = runtime.spawn({
@@ -501,7 +513,7 @@ fn what_is_waited_for_may_end_and_be_freed_at_any_moment() {
                 met += 1;
                 assert!(!matches!(on, WaitsOn::Channel { len: 2.., .. } | WaitsOn::Descriptor(_)), "{thread:?}");
                 if let WaitsOn::Lock { held_by, .. } = on {
-                    assert!(!matches!(held_by, HeldBy::Readers(_)), "{thread:?}");
+                    assert!(!matches!(held_by, HeldBy::Readers { .. }), "{thread:?}");
                 }
             }
             Ok(())

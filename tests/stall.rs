@@ -125,7 +125,8 @@ fn check(stall: &Stall) {
     assert_eq!((stall.worker(), stall.thread_name()), (0, Some("stalls")), "{stall:?}");
     assert!(stall.spawned_at().unwrap().file().ends_with("stall.rs"), "{stall:?}");
     assert!(stall.duration() >= Duration::from_millis(20), "{stall:?}");
-    assert!(stall.to_string().starts_with("worker 0 stalled for "), "{stall}");
+    let begins = format!("worker 0 of {} stalled for ", stall.runtime());
+    assert!(stall.to_string().starts_with(&begins), "{stall}");
 }
 
 #[test]
@@ -404,9 +405,9 @@ fn by_default_standard_error_says_so_and_names_the_functions() {
         let long = runtime.spawn(move || sleeps(&until));
         let waits = runtime.spawn(|| ());
         let says = |text: &str| std::fs::read_to_string(&path).unwrap().contains(text);
-        help::spin_until("a report", || says("green: worker 0 stalled for "));
+        help::spin_until("a report", || says("green: worker 0 of runtime 0 stalled for "));
         // Once it has stood where it was read for long enough.
-        let is_known = || says("green: worker 0 stands in ") && says("sleep");
+        let is_known = || says("green: worker 0 of runtime 0 stands in ") && says("sleep");
         if STACKS && !help::EMULATED && says("system call") {
             help::spin_until("the names of the functions", is_known);
         }

@@ -12,8 +12,8 @@ use crate::task::id::ThreadId;
 /// Writes every green thread of the process as a line of JSON, as it is met. Of threads that have not started it keeps three words each until the end, of those that may move a bit; of the others nothing, however many they are; and the last of the distinct stacks, 16384 at most.
 ///
 /// A line of a thread has `id`; `name`, if it has one; `state`: `"unstarted"`, `"ready"`, `"running"` (then `worker` is the number of its worker) or
-/// `"waiting"` (then `waits_for` says what for); `spawned_at`, as `file:line:column`; and `stack`, a number, if its stack
-/// is known. Of one that waits there is more, as far as it is known, as in [`ThreadInfo`]: `lock`, an address, and `held_by`, a thread, or `readers`, their count; `thread`, the one
+/// `"waiting"` (then `waits_for` says what for); `spawned_at`, as `file:line:column`; `runtime`, a number, and `runtime_name`, if it has one; and `stack`, a number, if its stack
+/// is known. Of one that waits there is more, as far as it is known, as in [`ThreadInfo`]: `lock`, an address, and `held_by`, a thread, or `readers`, their count, and `reader`, one of them, where deadlocks are named; `thread`, the one
 /// that it joins, and `thread_name`; `actor` and `actor_name`; `channel`, an address, and `messages`, those in it; `object`, the address of a condition variable, semaphore, barrier or wait group; `descriptor`; `closure`, of a blocking call;
 /// `waited_ms`, at least; `left_ms`, until its time is over. A stack has a line of its own before the first thread that has it (where there are more distinct ones than are kept, again before a later thread, with another number): `stack` and `frames`, innermost first, each with `function`, `file`
 /// and `line` as far as they are known, else with `address`, and, of the program or library that this is in, `module` and `offset`. More names may come.
@@ -87,6 +87,10 @@ fn write_thread(out: &mut impl Write, thread: &ThreadInfo, stack: Option<usize>)
         ThreadStatus::Waiting(reason) => write!(out, r#","state":"waiting","waits_for":{}"#, Quoted(reason))?,
     }
     write!(out, r#","spawned_at":{}"#, Quoted(&thread.spawned_at.to_string()))?;
+    write!(out, r#","runtime":{}"#, thread.runtime.number())?;
+    if let Some(name) = thread.runtime.name() {
+        write!(out, r#","runtime_name":{}"#, Quoted(name))?;
+    }
     if let Some(on) = &thread.waits_on {
         write_waits_on(out, on)?;
     }
@@ -111,7 +115,10 @@ fn write_waits_on(out: &mut dyn Write, on: &WaitsOn) -> io::Result<()> {
             write!(out, r#","lock":"{address:#x}""#)?;
             match held_by {
                 HeldBy::Thread(id) => write!(out, r#","held_by":{}"#, id.number()),
-                HeldBy::Readers(count) => write!(out, r#","readers":{count}"#),
+                HeldBy::Readers { count, one } => {
+                    write!(out, r#","readers":{count}"#)?;
+                    one.map_or(Ok(()), |id| write!(out, r#","reader":{}"#, id.number()))
+                }
                 HeldBy::Other => Ok(()),
             }
         }

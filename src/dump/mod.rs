@@ -25,6 +25,9 @@
 //!
 //! # What it does not show
 //!
+//! Who has an `RwLock` for reading: their number is all that a lock knows, so that a reader takes it by one instruction. Where [deadlocks are named](crate::sync) (debug builds, and release builds with
+//! `GREEN_DEADLOCKS=1`), it is one of them as well ([`HeldBy::Readers`]).
+//!
 //! A thread that moves from worker to worker while the dump is made (one with thread-locals of its own, an actor between two turns) may be missed, and one that a worker has just taken out of a queue to start it.
 //!
 //! Plain OS threads, closures of [`blocking`](crate::blocking), actors without a message. The stack of a thread that runs is that of a moment before: each worker that
@@ -64,6 +67,7 @@ use crate::dump::stacks::Stacks;
 pub use crate::park::waits_on::{HeldBy, WaitsOn};
 use crate::sched::Shared;
 use crate::sched::listing::{Doing, ThreadRecord, list};
+pub use crate::sched::runtime_name::RuntimeName;
 use crate::sys::clock::real_ns;
 use crate::task::id::ThreadId;
 
@@ -112,6 +116,7 @@ impl fmt::Display for ThreadStatus {
 pub struct ThreadInfo {
     id: ThreadId,
     name: Option<Box<str>>,
+    runtime: RuntimeName,
     status: ThreadStatus,
     spawned_at: &'static Location<'static>,
     waits_on: Option<WaitsOn>,
@@ -121,7 +126,7 @@ pub struct ThreadInfo {
 }
 
 impl ThreadInfo {
-    fn new(record: ThreadRecord, stacks: &mut Stacks) -> Self {
+    fn new(record: ThreadRecord, runtime: &RuntimeName, stacks: &mut Stacks) -> Self {
         let status = match record.doing {
             Doing::Unstarted => ThreadStatus::Unstarted,
             Doing::Ready => ThreadStatus::Ready,
@@ -133,6 +138,7 @@ impl ThreadInfo {
         Self {
             id: record.id,
             name: record.name,
+            runtime: runtime.clone(),
             status,
             spawned_at: record.spawned_at,
             waits_on: record.waits_on,
@@ -152,6 +158,20 @@ impl ThreadInfo {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// Returns the runtime that it is of.
+    ///
+    /// ```standalone_crate
+    /// green::dump::for_each(|thread| {
+    ///     println!("{:?} of {}: {}", thread.id(), thread.runtime(), thread.status());
+    ///     Ok(())
+    /// })?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn runtime(&self) -> &RuntimeName {
+        &self.runtime
     }
 
     /// Returns what it did.
@@ -223,7 +243,7 @@ impl ThreadInfo {
 pub fn for_each(mut f: impl FnMut(&ThreadInfo) -> io::Result<()>) -> io::Result<()> {
     let mut stacks = Stacks::new();
     for runtime in Shared::all() {
-        list(&runtime, |record| f(&ThreadInfo::new(record, &mut stacks)))?;
+        list(&runtime, |record| f(&ThreadInfo::new(record, &runtime.name, &mut stacks)))?;
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ impl Stacks {
     pub(crate) fn frames(&mut self, stack: Option<&StackCopy>) -> Arc<[usize]> {
         self.found.clear();
         if let Some((stack, walker)) = stack.zip(self.walker.as_mut()) {
-            walker.walk(stack, &mut self.found);
+            walker.walk(stack, &mut self.found, hold_for_lists);
         }
         if self.found.is_empty() {
             // Not kept: those who number the stacks forget theirs with these.

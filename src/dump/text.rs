@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dump::stacks::Symbols;
-use crate::dump::{ThreadInfo, ThreadStatus, WaitsOn, for_each};
+use crate::dump::{RuntimeName, ThreadInfo, ThreadStatus, WaitsOn, for_each};
 
 /// So many of a group are named, and so many of the things that they wait on.
 const NAMED: usize = 5;
@@ -20,6 +20,8 @@ const BY_STACK: usize = 4096;
 #[derive(PartialEq, Eq, Hash, Debug)]
 struct Kind {
     status: ThreadStatus,
+    /// Whose worker it is that they run on; `None`: they run on none.
+    runtime: Option<RuntimeName>,
     spawned_at: &'static Location<'static>,
     /// `None`: in rare stacks, which are not told apart any more.
     frames: Option<Arc<[usize]>>,
@@ -91,8 +93,9 @@ struct ThreadGroups {
 
 impl ThreadGroups {
     fn add(&mut self, thread: &ThreadInfo) {
-        let ThreadInfo { status, spawned_at, ref frames, .. } = *thread;
-        let kind = Kind { status, spawned_at, frames: Some(Arc::clone(frames)) };
+        let ThreadInfo { status, spawned_at, ref runtime, ref frames, .. } = *thread;
+        let runtime = matches!(status, ThreadStatus::Running(_)).then(|| runtime.clone());
+        let kind = Kind { status, runtime, spawned_at, frames: Some(Arc::clone(frames)) };
         let groups = if frames.is_empty() { &mut self.others } else { &mut self.by_stack };
         groups.entry(kind).or_default().add(thread);
         if self.by_stack.len() == BY_STACK * 2 {
@@ -161,9 +164,10 @@ pub fn text(out: &mut impl Write) -> io::Result<()> {
 }
 
 fn write_group(out: &mut impl Write, kind: &Kind, members: &Alike, functions: &mut Symbols) -> io::Result<()> {
-    let Kind { status, spawned_at, frames } = kind;
+    let Kind { status, runtime, spawned_at, frames } = kind;
+    let runtime = runtime.as_ref().map(|runtime| format!(" of {runtime}")).unwrap_or_default();
     let threads = if members.count == 1 { "thread" } else { "threads" };
-    write!(out, "\n{} {threads}, {status}, spawned at {spawned_at}: ", members.count)?;
+    write!(out, "\n{} {threads}, {status}{runtime}, spawned at {spawned_at}: ", members.count)?;
     for (at, member) in members.named.iter().enumerate() {
         write!(out, "{}{member}", if at == 0 { "" } else { ", " })?;
     }
@@ -209,6 +213,7 @@ mod tests {
         ThreadInfo {
             id: ThreadId::new(number as u64 + 1).expect("it is not 0"),
             name: None,
+            runtime: RuntimeName::next("green"),
             status: ThreadStatus::Ready,
             spawned_at: Location::caller(),
             waits_on: None,

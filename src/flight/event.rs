@@ -51,7 +51,7 @@ kinds! {
     Lives,
     /// Number: how many threads are ready. Detail: 0.
     Ready,
-    /// A worker does not come round. Detail: its number, or 255. Number: for how long, in µs.
+    /// A worker does not come round. Number: as [`stall_number`] makes it.
     Stalls,
     /// The run of an actor is over: it rests, or is queued again.
     Rests,
@@ -78,6 +78,14 @@ pub(super) fn pack(kind: EventKind, detail: u8, number: u64) -> u64 {
     kind as u64 | u64::from(detail) << 8 | number << (u64::BITS - NUMBER_BITS)
 }
 
+/// For how long a worker has not come round, in a stall's number: more would be 19 hours.
+const STALL_US_BITS: u32 = 36;
+
+/// What the number of a stall says: which worker of its runtime, and for how long.
+pub(crate) fn stall_number(worker: usize, for_ns: u64) -> u64 {
+    (worker as u64) << STALL_US_BITS | (for_ns / 1000).min((1 << STALL_US_BITS) - 1)
+}
+
 /// A part of a name, as ticks and word.
 pub(super) fn pack_name(part: &[u8]) -> (u64, u64) {
     let byte = |at: usize| part.get(at).copied().unwrap_or_default();
@@ -90,6 +98,11 @@ impl FlightEntry {
     pub(crate) fn new(ticks: u64, word: u64) -> Option<Self> {
         let kind = *KINDS.get(usize::from(word as u8))?;
         Some(Self { ticks, kind, detail: (word >> 8) as u8, number: word >> (u64::BITS - NUMBER_BITS) })
+    }
+
+    /// Of a stall: the worker's number, and for how many µs.
+    pub(crate) fn stall(&self) -> (usize, u64) {
+        ((self.number >> STALL_US_BITS) as usize, self.number & ((1 << STALL_US_BITS) - 1))
     }
 
     /// Of a part of a name.
@@ -114,5 +127,16 @@ mod tests {
             let (ticks, word) = pack_name(name.as_bytes());
             assert_eq!(FlightEntry::new(ticks, word).expect("a name").name_part(), name.as_bytes());
         }
+    }
+
+    #[test]
+    fn workers_from_256_on_were_shown_as_255_when_they_stalled() {
+        for (worker, us) in [(0, 1), (255, 26_000), (256, 26_000), (4095, (1 << STALL_US_BITS) - 1)] {
+            let entry = FlightEntry::new(7, pack(EventKind::Stalls, 0, stall_number(worker, us * 1000)));
+            assert_eq!(entry.expect("a stall").stall(), (worker, us));
+        }
+        let (worker, us) =
+            FlightEntry::new(7, pack(EventKind::Stalls, 0, stall_number(3, u64::MAX))).expect("one").stall();
+        assert_eq!((worker, us), (3, (1 << STALL_US_BITS) - 1));
     }
 }

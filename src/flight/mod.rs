@@ -8,7 +8,7 @@ mod scribe;
 mod tests;
 mod ticks;
 
-pub(crate) use event::{EventKind, FlightEntry};
+pub(crate) use event::{EventKind, FlightEntry, stall_number};
 pub(crate) use registry::{JournalCopy, RingOwner, journals, record_outside};
 pub(crate) use ring::MOST_EVENTS;
 pub(crate) use scribe::{Recording, Scribe, records_all};

@@ -87,7 +87,7 @@ fn copy(journal: &Journal) -> JournalCopy {
 const OUTSIDE_EVENTS: usize = 256;
 
 /// Writes an event of an OS thread that is no worker: seldom, as it takes a lock.
-pub(crate) fn record_outside(kind: EventKind, detail: u8, number: u64) {
+pub(crate) fn record_outside(kind: EventKind, number: u64) {
     static WRITER: PerProcess<Lock<Option<Arc<Journal>>>> = PerProcess::new(|| Lock::new(None));
     let mut writer = WRITER.get().lock();
     let journal = writer.get_or_insert_with(|| {
@@ -97,5 +97,5 @@ pub(crate) fn record_outside(kind: EventKind, detail: u8, number: u64) {
         register(&journal);
         journal
     });
-    journal.events.push(ticks::now(), pack(kind, detail, number));
+    journal.events.push(ticks::now(), pack(kind, 0, number));
 }

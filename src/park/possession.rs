@@ -19,6 +19,9 @@ use crate::task::Header;
 pub(crate) struct Possession {
     /// The holder's id; 0: none, or, where deadlocks are not named, an OS thread, and then it is old when nobody holds the lock.
     thread: AtomicU64,
+    /// One of the readers, of a lock that has some; 0: none is known.
+    #[cfg(any(debug_assertions, green_deadlocks))]
+    reader: AtomicU64,
     #[cfg(any(debug_assertions, green_deadlocks))]
     place: Lock<Option<&'static Location<'static>>>,
 }
@@ -30,6 +33,8 @@ impl Possession {
     pub(crate) const fn new() -> Self {
         Self {
             thread: AtomicU64::new(0),
+            #[cfg(any(debug_assertions, green_deadlocks))]
+            reader: AtomicU64::new(0),
             #[cfg(any(debug_assertions, green_deadlocks))]
             place: Lock::new(None),
         }
@@ -60,6 +65,14 @@ impl Possession {
 
 #[cfg(any(debug_assertions, green_deadlocks))]
 impl Possession {
+    /// Where a reader's id is.
+    pub(crate) const READER: usize = offset_of!(Self, reader);
+
+    /// Of those that read, this is one; 0: nobody does. By one at a time.
+    pub(crate) fn note_reader(&self, id: u64) {
+        self.reader.store(id, Ordering::Relaxed);
+    }
+
     /// The holder's id; 0: there is none.
     pub(crate) fn holder(&self) -> u64 {
         self.thread.load(Ordering::Relaxed)

@@ -114,6 +114,9 @@ pub(crate) struct LockImage {
     pub(crate) word: u32,
     /// The number of the thread that has it alone; 0: it is none of ours. Old when nobody has it.
     pub(crate) holder: u64,
+    /// The number of a thread that has it with others, perhaps; 0: none is known.
+    #[cfg(any(debug_assertions, green_deadlocks))]
+    pub(crate) reader: u64,
 }
 
 /// The bit in the word of a mutex that says that a thread has it.
@@ -187,15 +190,21 @@ pub enum WaitsOn {
 ///
 /// ```
 /// use green::dump::HeldBy;
-/// assert_eq!(HeldBy::Readers(2).to_string(), "2 readers");
+/// assert_eq!(HeldBy::Readers { count: 2, one: None }.to_string(), "2 readers");
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum HeldBy {
     /// A green thread, alone.
     Thread(ThreadId),
-    /// So many readers.
-    Readers(u32),
+    /// Readers.
+    Readers {
+        /// How many.
+        count: u32,
+        /// One of them, in debug builds, and in release builds that are made with `GREEN_DEADLOCKS=1` in the environment; elsewhere a lock has no room for it, and to take it is
+        /// one instruction on its word.
+        one: Option<ThreadId>,
+    },
     /// An OS thread; or nobody: it has just been let go.
     Other,
 }
@@ -204,8 +213,10 @@ impl fmt::Display for HeldBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Thread(id) => write!(f, "thread {}", id.number()),
-            Self::Readers(1) => f.write_str("a reader"),
-            Self::Readers(count) => write!(f, "{count} readers"),
+            Self::Readers { count: 1, one: None } => f.write_str("a reader"),
+            Self::Readers { count: 1, one: Some(id) } => write!(f, "a reader, thread {}", id.number()),
+            Self::Readers { count, one: None } => write!(f, "{count} readers"),
+            Self::Readers { count, one: Some(id) } => write!(f, "{count} readers, one of them thread {}", id.number()),
             Self::Other => f.write_str("no green thread"),
         }
     }
@@ -353,11 +364,23 @@ fn read_lock(reason: Reason, address: usize, peek: &Peek) -> Option<WaitsOn> {
     };
     let readers = if reason == Reason::RwLock { word >> READERS_SHIFT } else { 0 };
     let held_by = match ThreadId::new(holder) {
-        _ if readers != 0 => HeldBy::Readers(readers),
+        _ if readers != 0 => HeldBy::Readers { count: readers, one: read_reader(address, peek) },
         Some(id) if taken != 0 => HeldBy::Thread(id),
         _ => HeldBy::Other,
     };
     Some(WaitsOn::Lock { address, held_by })
+}
+
+/// One of those that have a lock for reading.
+#[cfg(any(debug_assertions, green_deadlocks))]
+fn read_reader(address: usize, peek: &Peek) -> Option<ThreadId> {
+    peek.u64(address.wrapping_add(offset_of!(LockImage, reader))).and_then(ThreadId::new)
+}
+
+/// Nobody writes it down there.
+#[cfg(not(any(debug_assertions, green_deadlocks)))]
+fn read_reader(_: usize, _: &Peek) -> Option<ThreadId> {
+    None
 }
 
 #[cfg(test)]

@@ -212,7 +212,10 @@ fn happening(entry: &FlightEntry) -> Option<Happening> {
         EventKind::Polls => Some(Happening::Polls(entry.number)),
         EventKind::Lives => Some(Happening::Lives(entry.number)),
         EventKind::Ready => Some(Happening::Ready(entry.number)),
-        EventKind::Stalls => Some(Happening::Stalls(usize::from(entry.detail), Duration::from_micros(entry.number))),
+        EventKind::Stalls => {
+            let (worker, us) = entry.stall();
+            Some(Happening::Stalls(worker, Duration::from_micros(us)))
+        }
         EventKind::IsNamed | EventKind::NamePart => None,
     }
 }

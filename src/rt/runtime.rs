@@ -20,6 +20,7 @@ use crate::rt::join::JoinHandle;
 use crate::rt::spawn::{Placement, Settings, spawn_in};
 use crate::rt::workers::WorkerThreads;
 use crate::sched::deque::Deque;
+use crate::sched::runtime_name::DEFAULT_NAME;
 use crate::sched::schedule::schedule_of;
 use crate::sched::shared::{LAST_WORDS, Rules};
 use crate::sched::switched::needs_no_calls;
@@ -77,7 +78,7 @@ impl RuntimeBuilder {
             stack_size: None,
             thread_locals: ThreadLocals::PerWorker,
             migration: None,
-            thread_name: "green".to_owned(),
+            thread_name: DEFAULT_NAME.to_owned(),
             blocking_threads: 512,
             blocking_queue: 4096,
             virtual_time: false,
@@ -402,7 +403,7 @@ impl RuntimeBuilder {
             stopping_timeout: self.stopping_timeout,
         };
         let spare_workers = if stall_limit_ns == 0 { 0 } else { spare_workers };
-        let shared = Shared::new(group, spare_workers, stealers, rules, pool);
+        let shared = Shared::new(group, spare_workers, stealers, rules, pool, &self.thread_name);
         let threads = WorkerThreads::new(self.thread_name, !shared.spares.is_empty(), shared.last_words);
         let runtime = Runtime { shared, threads };
         crate::sched::debug::keep();

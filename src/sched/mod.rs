@@ -32,6 +32,7 @@ pub(crate) mod remote;
 pub(crate) mod roster;
 mod rostered;
 pub(crate) mod runs;
+pub(crate) mod runtime_name;
 pub(crate) mod sample;
 pub(crate) mod schedule;
 pub(crate) mod search;

@@ -16,10 +16,11 @@
 //! overloaded, does not count that time: in it the workers could not go on either.
 
 use crate::base::report::survive;
-use crate::flight::{EventKind, record_outside};
+use crate::flight::{EventKind, record_outside, stall_number};
 use crate::park::os_threads;
 use crate::sched::glance::{ThreadIdentity, glance};
 use crate::sched::remote::{Remote, WatchedWorker};
+use crate::sched::runtime_name::RuntimeName;
 use crate::sched::sample::{sample_of, turn};
 use crate::sched::standstill::{Standstill, StandstillRecord};
 use crate::sched::watched::{StartSpare, WatchedRuntime, Watchman, WorkerSeen};
@@ -47,6 +48,7 @@ const STACK: usize = 1 << 20;
 /// A stall, as it was noticed.
 #[derive(Debug)]
 pub(crate) struct StallRecord {
+    pub(crate) runtime: RuntimeName,
     /// The worker's number in its runtime.
     pub(crate) worker: usize,
     /// Since the turn was first seen.
@@ -90,6 +92,7 @@ pub(crate) fn start(reports: Reports) {
 /// A worker that may stall.
 struct Suspect {
     runtime: usize,
+    name: RuntimeName,
     number: usize,
     remote: &'static Remote,
     seen: WorkerSeen,
@@ -153,6 +156,8 @@ impl Pace {
     }
 }
 
+/// Not a part of another function: `benches/instructions.rs` tells by this one what the monitor does from what workers do.
+#[inline(never)]
 fn watch(watchman: &'static Watchman, reports: Reports) {
     let _serves = os_threads::serves();
     ask_for_short_slices();
@@ -208,7 +213,8 @@ fn look(runtimes: &mut [WatchedRuntime], now_ns: u64, late_ns: u64) -> Round {
             round.busy |= seen.turn.is_some();
             round.changed |= seen.turn != runtime.seen[number].turn;
             if is_suspect(runtime, remote, &seen, now_ns) {
-                round.suspects.push(Suspect { runtime: runtime.key(), number, remote, seen: seen.clone() });
+                let (key, name) = (runtime.key(), runtime.name.clone());
+                round.suspects.push(Suspect { runtime: key, name, number, remote, seen: seen.clone() });
             }
             runtime.seen[number] = seen;
         }
@@ -320,11 +326,12 @@ fn examine(watchman: &Watchman, suspect: &Suspect) -> Option<StallRecord> {
         return None;
     }
     suspect.remote.counters.stalls.add(1);
-    record_outside(EventKind::Stalls, suspect.number.min(255) as u8, for_ns / 1000);
+    record_outside(EventKind::Stalls, stall_number(suspect.number, for_ns));
     let stack =
         sample.filter(|sample| Some(sample.turn) == seen.turn.map(|(turn, _)| turn)).and_then(|sample| sample.stack);
     let does = stalled_by(activity, seen.usage, usage);
-    Some(StallRecord { worker: suspect.number, for_ns, does, thread: glance.thread, stack })
+    let (runtime, worker) = (suspect.name.clone(), suspect.number);
+    Some(StallRecord { runtime, worker, for_ns, does, thread: glance.thread, stack })
 }
 
 /// From what the OS thread does, and what it has got of processors since the turn was first seen.

@@ -18,6 +18,7 @@ use crate::sched::deque::Stealer;
 use crate::sched::idle::Idle;
 use crate::sched::remote::{self, Remote, RemoteGroup};
 use crate::sched::roster::Roster;
+use crate::sched::runtime_name::RuntimeName;
 use crate::sched::spare::SpareSlot;
 use crate::sched::stop_word::StopWord;
 use crate::sched::watched;
@@ -29,6 +30,7 @@ use crate::thread_locals::ThreadLocals;
 
 /// One runtime, as its workers and its users see it.
 pub(crate) struct Shared {
+    pub(crate) name: RuntimeName,
     pub(crate) remotes: Box<[&'static Remote]>,
     idle: &'static Idle,
     /// Of the spare workers ([`spare`](super::spare)), which are none of `remotes`.
@@ -106,6 +108,7 @@ impl Shared {
         stealers: Box<[Stealer<Task>]>,
         rules: Rules,
         pool: BlockingPool,
+        thread_name: &str,
     ) -> Arc<Self> {
         let Rules { stack_size, thread_locals, moves, schedule, virtual_time, .. } = rules;
         let Rules { on_switch, stall_limit_ns, recording, stopping_timeout: last_words, .. } = rules;
@@ -114,6 +117,7 @@ impl Shared {
         let searchers = if cpus == 1 { 0 } else { (stealers.len() / 2).min(cpus / 2) as u32 };
         let roster = remote::roster_of(remotes[0].index);
         let shared = Arc::new(Self {
+            name: RuntimeName::next(thread_name),
             remotes,
             idle,
             spares: (0..spares).map(|_| SpareSlot::new()).collect(),
@@ -141,7 +145,7 @@ impl Shared {
         });
         if stall_limit_ns != 0 {
             // SAFETY: it stays where it is until the drop, which forgets it.
-            unsafe { watched::watch(NonNull::from(&*shared), shared.remotes.len(), stall_limit_ns) };
+            unsafe { watched::watch(NonNull::from(&*shared), &shared.name, shared.remotes.len(), stall_limit_ns) };
         }
         let mut runtimes = RUNTIMES.get().lock();
         runtimes.retain(|runtime| runtime.strong_count() > 0);

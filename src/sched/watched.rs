@@ -24,6 +24,7 @@ use std::sync::Arc;
 use crate::base::lock::{Lock, LockGuard};
 use crate::sched::nap::Nap;
 use crate::sched::remote::{Remote, WatchedWorker};
+use crate::sched::runtime_name::RuntimeName;
 use crate::sys::clock::real_ns;
 use crate::sys::fork::PerProcess;
 use crate::sys::parker::Parker;
@@ -60,6 +61,7 @@ pub(super) trait WorkersSeen: Sync {
 /// One runtime.
 pub(super) struct WatchedRuntime {
     crew: NonNull<dyn WorkersSeen>,
+    pub(super) name: RuntimeName,
     /// Without the spare ones.
     workers: usize,
     pub(super) limit_ns: u64,
@@ -131,8 +133,9 @@ pub(super) fn worker_gets_busy() {
 /// # Safety
 ///
 /// The runtime stays where it is until it is forgotten.
-pub(super) unsafe fn watch(crew: NonNull<dyn WorkersSeen>, workers: usize, limit_ns: u64) {
-    let runtime = WatchedRuntime { crew, workers, limit_ns, seen: Vec::new(), start_spare: None, unstarted: 0 };
+pub(super) unsafe fn watch(crew: NonNull<dyn WorkersSeen>, name: &RuntimeName, workers: usize, limit_ns: u64) {
+    let (name, seen) = (name.clone(), Vec::new());
+    let runtime = WatchedRuntime { crew, name, workers, limit_ns, seen, start_spare: None, unstarted: 0 };
     WATCHMAN.get().runtimes().push(runtime);
 }
 
@@ -151,7 +154,8 @@ pub(super) fn forget(key: *const ()) {
 impl WatchedRuntime {
     #[cfg(test)]
     pub(super) fn of_a_test(crew: &'static dyn WorkersSeen, workers: usize, limit_ns: u64) -> Self {
-        Self { crew: NonNull::from(crew), workers, limit_ns, seen: Vec::new(), start_spare: None, unstarted: 0 }
+        let (crew, name) = (NonNull::from(crew), RuntimeName::next("test"));
+        Self { crew, name, workers, limit_ns, seen: Vec::new(), start_spare: None, unstarted: 0 }
     }
 
     pub(super) fn key(&self) -> usize {

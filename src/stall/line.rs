@@ -35,7 +35,13 @@ impl StallLine {
             let functions = functions(stall);
             if !functions.is_empty() {
                 write_stderr(
-                    format!("green: worker {} stands in {}\n", stall.worker, functions.join(" < ")).as_bytes(),
+                    format!(
+                        "green: worker {} of {} stands in {}\n",
+                        stall.worker,
+                        stall.runtime,
+                        functions.join(" < ")
+                    )
+                    .as_bytes(),
                 );
             }
         }
@@ -79,14 +85,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::stall::RuntimeName;
     use crate::stall::report::StallCause;
 
     #[test]
     fn a_line_counts_those_that_were_not_written_since_the_last_one() {
         let (worker, duration, cause) = (2, Duration::from_millis(31), StallCause::Computes);
-        let stall = Stall { worker, duration, cause, thread: None, frames: Vec::new() };
+        let runtime = RuntimeName::next("db");
+        let text = format!("green: worker 2 of {runtime} stalled for 31 ms: its thread computes");
+        assert!(text.contains(" \"db\" "));
+        let stall = Stall { runtime, worker, duration, cause, thread: None, frames: Vec::new() };
         let mut line = StallLine::new();
-        let text = "green: worker 2 stalled for 31 ms: its thread computes";
         assert_eq!(line.line(&stall, 5), Some(format!("{text}\n")));
         assert_eq!(line.line(&stall, 6), None);
         assert_eq!(line.line(&stall, 7), None);

@@ -7,8 +7,8 @@
 //! not those in which the worker got no processor: these tell of the machine.)
 //!
 //! ```text
-//! green: worker 1 stalled for 26 ms: thread 5 "parse" (spawned at src/main.rs:12:9) computes
-//! green: worker 1 stands in shop::tokenize < shop::parse < shop::main::{{closure}}
+//! green: worker 1 of runtime 0 stalled for 26 ms: thread 5 "parse" (spawned at src/main.rs:12:9) computes
+//! green: worker 1 of runtime 0 stands in shop::tokenize < shop::parse < shop::main::{{closure}}
 //! ```
 //!
 //! What helps: [`blocking`](crate::blocking()) for calls that block, [`yield_now`](crate::yield_now) in loops that compute. [`Stall::cause`] tells which of them.
@@ -24,7 +24,7 @@
 //! let waits = runtime.spawn(|| ());
 //! # let _ = (blocks.join(), waits.join());
 //! for stall in stalls.try_iter() {
-//!     assert!(stall.starts_with("worker 0 stalled for "));
+//!     assert!(stall.starts_with("worker 0 of runtime 0 stalled for "));
 //! }
 //! # Ok::<(), std::io::Error>(())
 //! ```
@@ -79,6 +79,7 @@ mod reporter;
 mod standstill;
 
 pub use self::report::{Stall, StallCause};
+pub use crate::sched::runtime_name::RuntimeName;
 
 use crate::base::latest::Latest;
 use crate::base::lock::Lock;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::park::fork::hold_for_lists;
 use crate::sched::glance::ThreadIdentity;
 use crate::sched::monitor::{StallRecord, StalledBy};
+use crate::sched::runtime_name::RuntimeName;
 use crate::sys::stack_walk::Walker;
 use crate::sys::system_thread::call_name;
 use crate::task::id::ThreadId;
@@ -62,6 +63,7 @@ impl fmt::Display for StallCause {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Stall {
+    pub(super) runtime: RuntimeName,
     pub(super) worker: usize,
     pub(super) duration: Duration,
     pub(super) cause: StallCause,
@@ -71,7 +73,7 @@ pub struct Stall {
 
 impl Stall {
     pub(super) fn new(record: StallRecord) -> Self {
-        let StallRecord { worker, for_ns, does, thread, stack } = record;
+        let StallRecord { runtime, worker, for_ns, does, thread, stack } = record;
         let cause = match does {
             StalledBy::Computing => StallCause::Computes,
             StalledBy::Call(number) => StallCause::SystemCall { number, name: call_name(number) },
@@ -81,9 +83,9 @@ impl Stall {
         };
         let mut frames = Vec::new();
         if let Some((stack, mut walker)) = stack.zip(hold_for_lists().map(|_held| Walker::new())) {
-            walker.walk(&stack, &mut frames);
+            walker.walk(&stack, &mut frames, hold_for_lists);
         }
-        Self { worker, duration: Duration::from_nanos(for_ns), cause, thread, frames }
+        Self { runtime, worker, duration: Duration::from_nanos(for_ns), cause, thread, frames }
     }
 
     /// Returns the worker's number in its runtime.
@@ -94,6 +96,16 @@ impl Stall {
     #[must_use]
     pub fn worker(&self) -> usize {
         self.worker
+    }
+
+    /// Returns the runtime that the worker is of.
+    ///
+    /// ```
+    /// green::stall::set_hook(|stall| eprintln!("worker {} of {}", stall.worker(), stall.runtime()));
+    /// ```
+    #[must_use]
+    pub fn runtime(&self) -> &RuntimeName {
+        &self.runtime
     }
 
     /// Returns how long the turn had lasted when it was reported, since it was first seen.
@@ -159,7 +171,7 @@ impl Stall {
 
 impl fmt::Display for Stall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "worker {} stalled for {} ms: ", self.worker, self.duration.as_millis())?;
+        write!(f, "worker {} of {} stalled for {} ms: ", self.worker, self.runtime, self.duration.as_millis())?;
         match &self.thread {
             Some(ThreadIdentity { id, name: Some(name), spawned_at }) => {
                 write!(f, "thread {} {name:?} (spawned at {spawned_at}) {}", id.number(), self.cause)

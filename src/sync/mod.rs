@@ -38,6 +38,13 @@ const _: () = {
     assert!(1 << waits_on::READERS_SHIFT == raw_rwlock::READER);
 };
 
+#[cfg(any(debug_assertions, green_deadlocks))]
+const _: () = {
+    use crate::park::possession::Possession;
+    let there = offset_of!(LockImage, reader) - offset_of!(LockImage, holder);
+    assert!(there == Possession::READER - Possession::THREAD);
+};
+
 #[doc = include_str!("PROTOCOL.md")]
 mod protocol {}
 

@@ -56,7 +56,7 @@ fn bars(kind: u32) -> (u32, u32) {
 #[repr(C)]
 pub(crate) struct RawRwLock {
     word: AtomicU32,
-    holder: LockHolder,
+    pub(super) holder: LockHolder,
     queue: Lock<LockQueue>,
     pub(super) readers: Readers,
 }

@@ -1,7 +1,7 @@
 //! Who reads, and whose turn is before whose, of a readers-writer lock, where [`deadlock`](crate::park::deadlock)s are named. Elsewhere all of this is empty, and does nothing.
 //!
 //! A thread is in the list of the lock from when it has it for reading until just before it lets it go. It takes out what its guard has: so guards may be dropped in any order, and
-//! by whom they may have been given to. What follows from that is in "Deadlocks" of `src/park/PROTOCOL.md`.
+//! by whom they may have been given to. The first in the list stands in the lock's own words, for a dump ([`waits_on`](crate::park::waits_on)). What follows from that is in "Deadlocks" of `src/park/PROTOCOL.md`.
 #![forbid(unsafe_code)]
 
 #[cfg(not(any(debug_assertions, green_deadlocks)))]
@@ -49,7 +49,7 @@ impl Readers {
     /// The calling thread has the lock for reading now.
     #[inline(always)]
     #[cfg_attr(any(debug_assertions, green_deadlocks), track_caller)]
-    pub(super) fn enter(&self) -> Reading {
+    pub(super) fn enter(&self, lock: &LockHolder) -> Reading {
         let reading = Reading {
             #[cfg(any(debug_assertions, green_deadlocks))]
             thread: with_header(|thread| thread.id),
@@ -57,21 +57,27 @@ impl Readers {
             place: Location::caller(),
         };
         #[cfg(any(debug_assertions, green_deadlocks))]
-        self.all.lock().push(reading);
+        {
+            let mut all = self.all.lock();
+            all.push(reading);
+            lock.possession().note_reader(all[0].thread);
+        }
+        let _ = lock;
         reading
     }
 
     /// It is about to let it go.
     #[inline(always)]
-    pub(super) fn leave(&self, reading: Reading) {
+    pub(super) fn leave(&self, reading: Reading, lock: &LockHolder) {
         #[cfg(any(debug_assertions, green_deadlocks))]
         {
             let mut all = self.all.lock();
             if let Some(at) = all.iter().rposition(|other| *other == reading) {
                 all.swap_remove(at);
             }
+            lock.possession().note_reader(all.first().map_or(0, |other| other.thread));
         }
-        let _ = reading;
+        let _ = (reading, lock);
     }
 }
 

@@ -257,7 +257,7 @@ impl<T: ?Sized> RwLock<T> {
     fn reading(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         // SAFETY: the pointer of an `UnsafeCell` is not null.
         let value = unsafe { NonNull::new_unchecked(self.value.get()) };
-        self.poison.wrap(RwLockReadGuard { value, lock: &self.raw, reading: self.raw.readers.enter() })
+        self.poison.wrap(RwLockReadGuard { value, lock: &self.raw, reading: self.raw.readers.enter(&self.raw.holder) })
     }
 
     #[inline(always)]
@@ -359,7 +359,7 @@ impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
 impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.readers.leave(self.reading);
+        self.lock.readers.leave(self.reading, &self.lock.holder);
         self.lock.unlock_read();
     }
 }

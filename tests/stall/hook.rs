@@ -56,3 +56,16 @@ fn a_thread_that_computes_is_reported_with_its_stack_in_a_program_that_has_block
     };
     help::in_a_child(&[], in_child).assert_success();
 }
+
+#[test]
+fn two_workers_of_two_runtimes_that_stalled_were_both_worker_0_and_nothing_else() {
+    use crate::{is_reported, sleeps};
+
+    let runtimes = ["db", "web"].map(|name| watched(1).spare_workers(0).thread_name(name).build().unwrap());
+    let stalls = runtimes.each_ref().map(|runtime| is_reported(runtime, |_| true, sleeps));
+    for (stall, name) in stalls.iter().zip(["db", "web"]) {
+        let says = format!("worker 0 of runtime {} \"{name}\" stalled for ", stall.runtime().number());
+        assert!(stall.to_string().starts_with(&says), "{stall}");
+    }
+    assert_ne!(stalls[0].runtime().number(), stalls[1].runtime().number());
+}
