@@ -4,12 +4,18 @@
 //!
 //! Every thread has a guarded stack of its own with 256 KiB of address space; it takes memory page by page, and a thread
 //! that only sleeps needs one page.
+//!
+//! Ctrl-c and SIGTERM stop it in good order: there are no further threads, those that sleep end, and it says how many did, and exits with 1.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// More would need half a terabyte.
 const MOST: usize = 100_000_000;
+
+/// Somebody wants it to stop: there are no further threads.
+static STOPS: AtomicBool = AtomicBool::new(false);
 
 /// Resident memory and page tables of this process, in bytes.
 fn memory() -> usize {
@@ -29,14 +35,18 @@ fn threads() -> Option<usize> {
     arg.to_str()?.parse().ok().filter(|threads| (1..=MOST).contains(threads))
 }
 
-fn main() {
+fn main() -> ExitCode {
     let Some(threads) = threads() else {
         eprintln!("usage: million [THREADS], a number from 1 to {MOST}");
-        std::process::exit(2);
+        return ExitCode::from(2);
     };
     let asleep = AtomicUsize::new(0);
     let (before, start) = (memory(), Instant::now());
-    green::run(|| {
+    let slept = green::run(|| {
+        // The signals are ours before there is anything to stop.
+        let _ = green::timeout(Duration::ZERO, green::signal::terminate);
+        green::spawn(|| green::signal::terminate().map(|_| STOPS.store(true, Ordering::Relaxed)));
+        let stops = || STOPS.load(Ordering::Relaxed);
         green::scope(|scope| {
             let mut sleepers = Vec::with_capacity(threads);
             for number in 0..threads {
@@ -51,19 +61,28 @@ fn main() {
                         break;
                     }
                 }
+                if stops() {
+                    break;
+                }
             }
-            while asleep.load(Ordering::Relaxed) < sleepers.len() {
+            while asleep.load(Ordering::Relaxed) < sleepers.len() && !stops() {
                 green::sleep(Duration::from_millis(1));
             }
             let (more, made) = (memory().saturating_sub(before), start.elapsed());
-            let each = more / sleepers.len().max(1);
-            println!("{} threads asleep after {made:.2?}: {each} bytes each, page tables included", sleepers.len());
+            let asleep = asleep.load(Ordering::Relaxed);
+            let each = more / asleep.max(1);
+            println!("{asleep} threads asleep after {made:.2?}: {each} bytes each, page tables included");
             // They need not sleep out their hour.
             sleepers.iter().for_each(|sleeper| sleeper.cancel());
-        });
+            asleep
+        })
     });
     println!("all ended after {:.2?}", start.elapsed());
-    if asleep.into_inner() < threads {
-        std::process::exit(1);
+    if slept == threads {
+        return ExitCode::SUCCESS;
     }
+    if STOPS.load(Ordering::Relaxed) {
+        eprintln!("million: stopped after {slept} of {threads} threads");
+    }
+    ExitCode::FAILURE
 }

@@ -9,15 +9,34 @@
 //!
 //! With `--rounds N`: only two of them, so many times. The sleepers beside the one that computes at one go: how late is the latest of all, and in how many rounds is none later than
 //! 5 ms? The pool, on each kind of threads in turn: how much longer than OS threads of the same round do the others take, and in how many rounds at most a tenth?
+//!
+//! Ctrl-c and SIGTERM stop it in good order: a load that is under way ends, no further one begins, and it says how many there were, and exits with 1.
 
 use std::hint::black_box;
 use std::io::{Read, Write};
+use std::process::ExitCode;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use green::os::unix::net::UnixStream;
 use green::{Runtime, ThreadLocals, channel};
+
+/// Somebody wants it to stop: no further load begins.
+static STOPS: AtomicBool = AtomicBool::new(false);
+
+/// Loads that have run.
+static LOADS: AtomicUsize = AtomicUsize::new(0);
+
+/// Runs `load`; `None` if somebody wants it to stop.
+fn unless_stopped(load: impl FnOnce() -> Took) -> Option<Took> {
+    if STOPS.load(Relaxed) {
+        return None;
+    }
+    let took = load();
+    LOADS.fetch_add(1, Relaxed);
+    Some(took)
+}
 
 /// Two workers, or as many OS threads as it takes.
 enum Threads {
@@ -199,21 +218,24 @@ fn rounds() -> Option<usize> {
     std::process::exit(2);
 }
 
-/// With `--rounds N`.
-fn many_rounds(rounds: usize, columns: &[Threads]) {
+/// With `--rounds N`. How many loads that would be; they are fewer if somebody wants it to stop, which leaves out the figures that need the others.
+fn many_rounds(rounds: usize, columns: &[Threads]) -> usize {
     const LATEST: Duration = Duration::from_millis(5);
     const LONGEST: f64 = 1.1;
     const NAMES: [&str; 4] = ["OS threads", "pinned", "placed", "moving"];
+    let loads = 2 * rounds * columns.len();
     for (name, threads) in NAMES.iter().zip(columns) {
-        let latest: Vec<_> = (0..rounds).map(|_| sleepers(threads, hog).1).collect();
+        let latest = (0..rounds).map(|_| unless_stopped(|| sleepers(threads, hog)).map(|Took(_, latest)| latest));
+        let Some(latest) = latest.collect::<Option<Vec<_>>>() else { return loads };
         let within = latest.iter().filter(|late| **late <= LATEST).count();
         let worst = latest.iter().max().expect("a round").as_secs_f64() * 1e3;
         println!(
             "{name:12} the latest sleeper {worst:8.1} ms late; none later than 5 ms in {within} of {rounds} rounds"
         );
     }
-    let pools = (0..rounds).map(|_| columns.iter().map(|threads| pool(threads).0.as_secs_f64()).collect());
-    let pools: Vec<Vec<f64>> = pools.collect();
+    let of_pool = |threads| unless_stopped(|| pool(threads)).map(|Took(all, _)| all.as_secs_f64());
+    let pools = (0..rounds).map(|_| columns.iter().map(of_pool).collect());
+    let Some(pools) = pools.collect::<Option<Vec<Vec<f64>>>>() else { return loads };
     for (at, name) in NAMES.iter().enumerate().take(columns.len()).skip(1) {
         let mut ratios: Vec<_> = pools.iter().map(|took| took[at] / took[0]).collect();
         ratios.sort_by(f64::total_cmp);
@@ -223,10 +245,35 @@ fn many_rounds(rounds: usize, columns: &[Threads]) {
             "{name:12} the pool {middle:.2} times as long as OS threads, {most:.2} at most; within {LONGEST} in {within} of {rounds} rounds"
         );
     }
+    loads
 }
 
-fn main() {
+/// One load a row. How many loads that would be.
+fn table(columns: &[Threads]) -> usize {
+    type Load = fn(&Threads) -> Took;
+    let rows: [(&str, Load); 4] = [
+        ("a pool of eight, first jobs", pool),
+        ("a slow loop, sleepers", |threads| sleepers(threads, slow_loop)),
+        ("a hog, sleepers", |threads| sleepers(threads, hog)),
+        ("a hot connection, others", hot_connection),
+    ];
+    println!("{:28}{:>16}{:>16}{:>16}{:>16}", "milliseconds: all, latest", "OS threads", "pinned", "placed", "moving");
+    for (name, load) in rows {
+        let ms = |d: Duration| d.as_secs_f64() * 1e3;
+        let took = columns.iter().map_while(|threads| unless_stopped(|| load(threads)));
+        let cells: String = took.map(|Took(all, latest)| format!("{:8.1}{:8.1}", ms(all), ms(latest))).collect();
+        if !cells.is_empty() {
+            println!("{name:28}{cells}");
+        }
+    }
+    rows.len() * columns.len()
+}
+
+fn main() -> ExitCode {
     let rounds = rounds();
+    // The signals are ours before there is anything to stop.
+    let _ = green::timeout(Duration::ZERO, green::signal::terminate);
+    std::thread::spawn(|| green::signal::terminate().map(|_| STOPS.store(true, Relaxed)));
     // The loads stall workers on purpose: that needs no reports.
     let builder = Runtime::builder().workers(2).stall_limit(Duration::ZERO);
     // Pinned to one of two workers is to be on the only one.
@@ -238,17 +285,15 @@ fn main() {
         Err(error) => println!("threads do not move here: {error}"),
     }
     LazyLock::force(&WORK);
-    if let Some(rounds) = rounds {
-        return many_rounds(rounds, &columns);
-    }
-    println!("{:28}{:>16}{:>16}{:>16}{:>16}", "milliseconds: all, latest", "OS threads", "pinned", "placed", "moving");
-    let row = |name: &str, run: &dyn Fn(&Threads) -> Took| {
-        let ms = |d: Duration| d.as_secs_f64() * 1e3;
-        let cells = columns.iter().map(run).map(|Took(all, latest)| format!("{:8.1}{:8.1}", ms(all), ms(latest)));
-        println!("{name:28}{}", cells.collect::<String>());
+    let all = match rounds {
+        Some(rounds) => many_rounds(rounds, &columns),
+        None => table(&columns),
     };
-    row("a pool of eight, first jobs", &pool);
-    row("a slow loop, sleepers", &|threads| sleepers(threads, slow_loop));
-    row("a hog, sleepers", &|threads| sleepers(threads, hog));
-    row("a hot connection, others", &hot_connection);
+    match LOADS.load(Relaxed) {
+        done if done == all => ExitCode::SUCCESS,
+        done => {
+            eprintln!("why_move: stopped after {done} of {all} loads");
+            ExitCode::FAILURE
+        }
+    }
 }

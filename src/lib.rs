@@ -73,9 +73,10 @@ pub use time::sleep;
 #[doc(hidden)]
 pub mod __interposed {
     pub use crate::interposed::{
-        Caller, ClaimedFile, DescriptorWait, FutexEnd, FutexWoken, NEVER, WaitEnd, address_wait, after, blocking,
-        caller, claim, futex_wait, futex_waits, futex_wake, hand_over, hand_over_unless_in_handler, has_passed,
-        is_in_handler, let_signals_in, look_up, note_blocked_signals, sleep_until, spend,
+        Caller, ClaimedFile, DescriptorWait, FutexEnd, FutexWoken, NEVER, PendingWrite, WaitEnd, address_wait, after,
+        blocking, caller, claim, futex_wait, futex_waits, futex_wake, hand_over, hand_over_unless_in_handler,
+        has_passed, has_pending_write, is_in_handler, let_signals_in, look_up, note_blocked_signals, sleep_until,
+        spend,
     };
 }
 

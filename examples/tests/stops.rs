@@ -3,6 +3,7 @@
 
 #![cfg(not(miri))]
 
+use std::ffi::c_int;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -10,12 +11,14 @@ use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
+use libc::{SIGINT, SIGTERM};
+
 #[path = "../../tests/help/mod.rs"]
 mod help;
 
-use help::{bounded, example};
+use help::{bounded, example, scaled};
 
-const BOTH: [libc::c_int; 2] = [libc::SIGTERM, libc::SIGINT];
+const BOTH: [c_int; 2] = [SIGTERM, SIGINT];
 
 /// An example that runs. Its standard input stays open until it has ended.
 struct Program(Child);
@@ -31,7 +34,7 @@ impl Program {
         self.0.stdin.as_mut().unwrap().write_all(text.as_bytes()).unwrap();
     }
 
-    fn signal(&self, signal: libc::c_int) {
+    fn signal(&self, signal: c_int) {
         // SAFETY: the call takes two numbers; the child has not been waited for.
         assert_eq!(unsafe { libc::kill(self.0.id() as libc::pid_t, signal) }, 0);
     }
@@ -87,26 +90,68 @@ fn pipeline_prints_the_hashes_of_what_it_has_read() {
     }
 }
 
+/// A run of an example that `signal` has stopped in the middle: what it prints, how many it says that it came to, and of what.
+fn stopped(name: &str, args: &[&str], signal: c_int) -> (String, u64, String) {
+    let mut wait = Duration::from_millis(5);
+    for _ in 0..40 {
+        let mut program = Program::start(name, args);
+        std::thread::sleep(wait);
+        program.signal(signal);
+        let mut stdout = program.0.stdout.take().unwrap();
+        let printed = bounded(move || std::io::read_to_string(&mut stdout)).unwrap();
+        let (status, said) = program.end();
+        match (status.signal(), status.code()) {
+            // It had not begun.
+            (Some(_), _) if wait < Duration::from_secs(10) => wait *= 2,
+            // It was over.
+            (_, Some(0)) => wait = Duration::from_millis(5),
+            (_, code) => {
+                assert_eq!(code, Some(1), "{status}: {said}");
+                let said = said.strip_prefix(&format!("{name}: stopped after ")).expect(&said);
+                let (count, all) = said.trim_end().split_once(" of ").expect(said);
+                return (printed, count.parse().unwrap(), all.to_owned());
+            }
+        }
+    }
+    panic!("{name} {args:?} was never in the middle");
+}
+
 #[test]
 fn ring_says_how_far_its_token_has_come() {
     for signal in BOTH {
-        let has_begun = [50, 500, 5000, 15_000].into_iter().any(|wait| {
-            let mut ring = Program::start("ring", &["100", "1000000000000"]);
-            std::thread::sleep(Duration::from_millis(wait));
-            ring.signal(signal);
-            let mut printed = String::new();
-            ring.0.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
-            let (status, said) = ring.end();
-            if status.signal().is_some() {
-                return false; // It had not begun.
-            }
-            let hops = said.strip_prefix("ring: stopped after ").and_then(|said| said.split(' ').next()).expect(&said);
-            assert_eq!(said, format!("ring: stopped after {hops} of 1000000000000 hops\n"));
-            assert!(printed.starts_with(&format!("{hops} hops round 100 actors: ")), "{printed}");
-            assert_eq!(status.code(), Some(1));
-            true
-        });
-        assert!(has_begun);
+        let (printed, hops, all) = stopped("ring", &["100", "1000000000000"], signal);
+        assert_eq!(all, "1000000000000 hops");
+        assert!(printed.starts_with(&format!("{hops} hops round 100 actors: ")), "{printed}");
+    }
+}
+
+#[test]
+fn skynet_says_how_many_leaves_it_has_counted() {
+    for signal in BOTH {
+        let (printed, counted, all) = stopped("skynet", &["1000000000"], signal);
+        assert_eq!(all, "1000000000 leaves");
+        assert!(printed.starts_with("sum ") && printed.contains(&format!(", {counted} leaves in ")), "{printed}");
+    }
+}
+
+#[test]
+fn million_says_how_many_threads_slept_and_ends_them() {
+    let threads = scaled(200_000).to_string();
+    for signal in BOTH {
+        let (printed, asleep, all) = stopped("million", &[&threads], signal);
+        assert_eq!(all, format!("{threads} threads"));
+        assert!(printed.starts_with(&format!("{asleep} threads asleep after ")), "{printed}");
+        assert!(printed.contains("\nall ended after "), "{printed}");
+    }
+}
+
+#[test]
+fn why_move_begins_no_further_load() {
+    // On three kinds of threads, or four.
+    for (signal, args, all) in [(SIGTERM, &[][..], [12, 16]), (SIGINT, &["--rounds", "100"], [600, 800])] {
+        let (printed, loads, said) = stopped("why_move", args, signal);
+        assert!(all.map(|all| format!("{all} loads")).contains(&said), "{said}");
+        assert!(loads < 12, "{loads} loads: {printed}");
     }
 }
 

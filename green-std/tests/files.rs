@@ -189,17 +189,25 @@ fn who_wrote_to_a_terminal_more_than_it_takes_blocked_the_worker_with_its_reader
     });
 }
 
+fn eventfd() -> File {
+    // SAFETY: no memory is passed; it is new, and nobody else's.
+    File::from(unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, 0)) })
+}
+
+fn add(mut to: &File, value: u64) {
+    assert_eq!(to.write(&value.to_ne_bytes()).unwrap(), 8);
+}
+
+fn take(mut from: &File) -> u64 {
+    let mut value = [0; 8];
+    from.read_exact(&mut value).unwrap();
+    u64::from_ne_bytes(value)
+}
+
 #[test]
 fn who_added_to_an_eventfd_more_than_it_takes_blocked_the_worker_with_its_reader() {
-    let add = |mut to: &File, value: u64| assert_eq!(to.write(&value.to_ne_bytes()).unwrap(), 8);
-    let take = |mut from: &File| {
-        let mut value = [0; 8];
-        from.read_exact(&mut value).unwrap();
-        u64::from_ne_bytes(value)
-    };
     alone_on_one_worker(|| {
-        // SAFETY: no memory is passed; it is new, and nobody else's.
-        let counter = File::from(unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, 0)) });
+        let counter = eventfd();
         let before = green_std::counters();
         add(&counter, u64::MAX - 4);
         add(&counter, 1);
@@ -218,5 +226,31 @@ fn who_added_to_an_eventfd_more_than_it_takes_blocked_the_worker_with_its_reader
             adds.join().unwrap();
             assert_eq!(take(&counter), 1);
         });
+    });
+}
+
+/// What an OS thread adds for one of them comes at any moment: between the other's look at the room and its own write, too.
+#[test]
+fn of_two_that_added_to_an_eventfd_one_took_the_room_that_the_other_had_seen() {
+    const ALL: u64 = u64::MAX - 1;
+    alone_on_one_worker(|| {
+        let handed_over = || green_std::counters().handed_over;
+        let counter = eventfd();
+        add(&counter, ALL - 1);
+        green::scope(|scope| {
+            let adds = scope.spawn(|| add(&counter, ALL));
+            until(|| adds.thread().waits_for() == Some("blocking"));
+            let before = handed_over();
+            // There is room for it at this moment.
+            add(&counter, 1);
+            let more = handed_over() - before;
+            assert_eq!(take(&counter), ALL);
+            adds.join().unwrap();
+            assert_eq!(take(&counter), ALL);
+            assert_eq!(more, 1, "it was made where it may block the worker");
+        });
+        let before = handed_over();
+        add(&counter, 1);
+        assert_eq!(handed_over(), before, "nobody else adds");
     });
 }

@@ -19,7 +19,7 @@ mod claim;
 mod descriptor;
 mod futex;
 
-pub use claim::{ClaimedFile, claim};
+pub use claim::{ClaimedFile, PendingWrite, claim, has_pending_write};
 pub use descriptor::DescriptorWait;
 pub use futex::{FutexEnd, FutexWoken, address_wait, futex_wait, futex_waits, futex_wake};
 

@@ -130,7 +130,13 @@ static IN_VAIN: AtomicU64 = AtomicU64::new(0);
 
 /// The caller may go through libc's list of libraries and have functions named, and nothing else: it does not park as long as this lives.
 #[derive(Debug)]
-pub(crate) struct HeldLists(#[cfg_attr(not(test), expect(dead_code, reason = "it is there to go"))] HeldGate);
+pub(crate) struct HeldLists(
+    #[cfg_attr(
+        not(all(test, target_os = "linux", not(any(miri, green_emulated)))),
+        expect(dead_code, reason = "it is there to go")
+    )]
+    HeldGate,
+);
 
 /// The caller is about to go through libc's list of libraries. `None`: it must not, as there is nobody to open their locks.
 #[must_use]
@@ -307,6 +313,7 @@ unsafe extern "C" fn child() {
 mod tests {
     use super::*;
     use crate::sys::fork::tests::{exited, forked, in_a_new_process};
+    use std::sync::atomic::AtomicI32;
 
     /// How often the calling thread has the gate, and, in tens, another that looks.
     fn times() -> i32 {
@@ -382,10 +389,68 @@ mod tests {
         });
     }
 
+    /// Many guests, one after the other, while a thread holds the gate; another may wait for it. How long they take; a minute is too long.
+    fn guests_in_vain(another_waits: bool) -> Duration {
+        const TOO_LONG: Duration = Duration::from_secs(60);
+        let (holds, over) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        let took = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let _held = hold();
+                holds.wait();
+                over.wait();
+            });
+            holds.wait();
+            if another_waits {
+                scope.spawn(|| drop(hold()));
+                while WAITERS.load(Ordering::Relaxed) == 0 {
+                    std::thread::yield_now();
+                }
+            }
+            let begin = Instant::now();
+            (0..20_000).take_while(|_| begin.elapsed() < TOO_LONG).for_each(|_| drop(hold_for_lists()));
+            let took = begin.elapsed();
+            over.wait();
+            took
+        });
+        assert!(took < TOO_LONG, "each has waited");
+        took
+    }
+
     #[test]
     fn a_guest_waits_in_vain_for_one_holder_once() {
         in_a_new_process(|| {
+            let took = guests_in_vain(false);
+            assert!(took >= LONGEST_WAIT, "{took:?}");
+            assert!(hold_for_lists().is_some_and(|held| held.0.has_it));
+        });
+    }
+
+    #[test]
+    fn each_guest_gave_way_to_one_that_waited_for_a_holder_for_which_guests_had_waited_in_vain() {
+        in_a_new_process(|| {
+            guests_in_vain(true);
+        });
+    }
+
+    #[test]
+    fn who_was_forked_in_a_handler_as_it_waited_for_the_gate_counted_more_waiters_than_there_can_be() {
+        /// In the child 0.
+        static CHILD: AtomicI32 = AtomicI32::new(-1);
+        extern "C" fn forks(_: libc::c_int) {
+            // SAFETY: the child goes on with the thread that was interrupted, which ends it.
+            CHILD.store(unsafe { libc::fork() }, Ordering::Relaxed);
+        }
+        let until = |done: &dyn Fn() -> bool| {
+            while !done() {
+                std::thread::yield_now();
+            }
+        };
+        in_a_new_process(|| {
             let (holds, over) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+            // SAFETY: `forks` is a handler of signals.
+            unsafe { libc::signal(libc::SIGUSR1, forks as *const () as libc::sighandler_t) };
+            // SAFETY: no requirements.
+            let waiter = unsafe { libc::pthread_self() };
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     let _held = hold();
@@ -393,13 +458,23 @@ mod tests {
                     over.wait();
                 });
                 holds.wait();
-                let begin = Instant::now();
-                (0..50).for_each(|_| drop(hold_for_lists()));
-                let took = begin.elapsed();
-                over.wait();
-                assert!((LONGEST_WAIT..LONGEST_WAIT * 10).contains(&took), "{took:?}");
+                scope.spawn(|| {
+                    until(&|| WAITERS.load(Ordering::Relaxed) > 0);
+                    // SAFETY: that thread waits for the end of this one.
+                    assert_eq!(unsafe { libc::pthread_kill(waiter, libc::SIGUSR1) }, 0);
+                    until(&|| CHILD.load(Ordering::Relaxed) > 0);
+                    over.wait();
+                });
+                drop(hold());
+                if CHILD.load(Ordering::Relaxed) == 0 {
+                    // SAFETY: it has no other thread.
+                    unsafe { libc::_exit(i32::from(WAITERS.load(Ordering::Relaxed) > 0)) };
+                }
             });
-            assert!(hold_for_lists().is_some_and(|held| held.0.has_it));
+            let mut status = -1;
+            // SAFETY: the call writes one number.
+            unsafe { libc::waitpid(CHILD.load(Ordering::Relaxed), &raw mut status, 0) };
+            assert_eq!(status, exited(0));
         });
     }
 

@@ -397,3 +397,51 @@ pub(crate) mod testing {
         current().is_some()
     }
 }
+
+#[cfg(all(test, target_os = "linux", not(any(miri, green_emulated))))]
+mod tests {
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::sys::fork::tests::in_a_new_process;
+
+    #[test]
+    fn who_crashed_waited_for_a_reader_that_made_a_little_room_again_and_again() {
+        /// Makes room for a write; so many, and so slowly that all of them take ten times as long as the writer may wait.
+        const PART: usize = 4096;
+        const PARTS: usize = 200;
+        in_a_new_process(|| {
+            let (mut reader, writer) = std::io::pipe().unwrap();
+            // SAFETY: the calls take numbers of descriptors of this test's, and of one that nobody else uses now.
+            let (own, capacity) = unsafe {
+                assert_eq!(libc::fcntl(writer.as_raw_fd(), libc::F_SETFL, libc::O_NONBLOCK), 0);
+                let own = libc::dup(libc::STDERR_FILENO);
+                assert!(own >= 0 && libc::dup2(writer.as_raw_fd(), libc::STDERR_FILENO) >= 0);
+                (own, libc::fcntl(writer.as_raw_fd(), libc::F_GETPIPE_SZ) as usize)
+            };
+            drop(writer);
+            let is_over = AtomicBool::new(false);
+            let read = std::thread::scope(|scope| {
+                let reads = scope.spawn(|| {
+                    let (mut read, mut part) = (0, [0; PART]);
+                    while !is_over.load(Ordering::Relaxed) {
+                        std::thread::sleep(PATIENCE / (PARTS as u32 / 10));
+                        read += reader.read(&mut part).unwrap();
+                    }
+                    std::io::copy(&mut reader, &mut std::io::sink()).unwrap() as usize + read
+                });
+                write_stderr(&vec![b'.'; capacity + PARTS * PART]);
+                // SAFETY: as above; it is closed once.
+                unsafe {
+                    libc::dup2(own, libc::STDERR_FILENO);
+                    libc::close(own);
+                }
+                is_over.store(true, Ordering::Relaxed);
+                reads.join().unwrap()
+            });
+            assert!((capacity..capacity + PARTS * PART).contains(&read), "{read} bytes of {capacity} and more");
+        });
+    }
+}

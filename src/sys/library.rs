@@ -86,7 +86,7 @@ pub(crate) fn module_of(_: usize) -> Option<(String, usize)> {
     None
 }
 
-#[cfg(all(test, target_os = "linux", not(miri)))]
+#[cfg(all(test, target_os = "linux", green_stack_walk, not(any(miri, green_emulated))))]
 pub(crate) mod tests {
     use std::ffi::{c_int, c_void};
     use std::sync::Barrier;

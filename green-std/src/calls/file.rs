@@ -4,15 +4,16 @@
 //! | --- | --- |
 //! | a socket | as `recv` and `send` |
 //! | a pipe, a terminal, an eventfd, a timerfd and the like | told not to wait (`RWF_NOWAIT`), where the kernel can; else made when `poll` says that it need not wait, by one thread at a time |
-//! | a terminal or another device to write to, an eventfd to add to | the same, but `poll` says only that there is some room: what may be too much is written by an OS thread that may block |
+//! | a terminal or another device to write to, an eventfd to add to | the same, but `poll` says only that there is some room: what may be too much is written by an OS thread that may block, and so is what would fit, as long as there is such a write |
 //! | a file | made as it is: a disk has no readiness |
 //!
 //! `O_NONBLOCK` would let the system say whether all fits. But it is the open file's, which a terminal's other processes have, too, and which a neighbour reads that reads an eventfd at
 //! this moment: their calls would fail.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_uint, c_void};
 
-use green::__interposed::blocking;
+use green::__interposed::{PendingWrite, blocking, has_pending_write};
 use libc::{eventfd_t, iovec, size_t, ssize_t};
 
 use crate::calls::counters::HANDED_OVER;
@@ -95,12 +96,18 @@ fn transfer(call: &mut Call, fd: c_int, kind: Kind, parts: &[iovec]) -> isize {
     };
     // SAFETY: the same.
     let block = || unsafe { raw::call(plain, [fd as usize, at, count, 0, 0, 0]) };
-    let when_ready = || {
+    let pending = Cell::new(None);
+    let when_ready = |file: FileIdentity| {
+        // Before the look: see `interposed/claim.rs` in `green`.
+        let is_alone = direction == Direction::Read || !matches!(kind, Kind::Counter(_)) || !has_pending_write(file);
         let found = look(fd, events);
         match direction {
             Direction::Read if found == 0 => return AGAIN,
             Direction::Write if found & !libc::POLLIN == 0 => return AGAIN,
-            Direction::Write if !fits(kind, parts, found) => return MAY_NOT_FIT,
+            Direction::Write if !is_alone || !fits(kind, parts, found) => {
+                pending.set(Some(PendingWrite::new(file)));
+                return MAY_NOT_FIT;
+            }
             _ => {}
         }
         let len: usize = parts.iter().map(|part| part.iov_len).sum();
@@ -117,8 +124,11 @@ fn transfer(call: &mut Call, fd: c_int, kind: Kind, parts: &[iovec]) -> isize {
         (Kind::Pipe(file) | Kind::Device(file) | Kind::Counter(file) | Kind::Memory(file), result)
             if UNSUPPORTED.contains(&result) =>
         {
-            match one_at_a_time(file, when_ready) {
-                MAY_NOT_FIT => hand_over(block),
+            match one_at_a_time(file, || when_ready(file)) {
+                MAY_NOT_FIT => {
+                    let _pending = pending.take();
+                    hand_over(block)
+                }
                 result => result,
             }
         }

@@ -25,7 +25,7 @@ pub(crate) fn forked(f: impl FnOnce() -> i32) -> i32 {
     unsafe {
         let child = libc::fork();
         if child == 0 {
-            libc::alarm(10);
+            libc::alarm(60);
             libc::_exit(f());
         }
         assert_eq!(libc::waitpid(child, &raw mut status, 0), child);
