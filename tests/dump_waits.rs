@@ -524,3 +524,34 @@ fn what_is_waited_for_may_end_and_be_freed_at_any_moment() {
     churners.into_iter().for_each(|churner| churner.join().unwrap());
     assert!(met > 0, "no wait was met");
 }
+
+/// Where one needs it: its worker does not come to look at how long its threads wait.
+#[test]
+fn of_threads_on_a_worker_that_is_stuck_it_was_not_known_how_long_they_wait() {
+    if !TIMES || cfg!(not(target_os = "linux")) {
+        return;
+    }
+    struct SetAtEnd(Arc<AtomicBool>);
+    impl Drop for SetAtEnd {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+    let _alone = alone();
+    let runtime = help::runtime(1);
+    let over = Arc::new(AtomicBool::new(false));
+    let (_over, until) = (SetAtEnd(Arc::clone(&over)), Arc::clone(&over));
+    let spawned = Instant::now();
+    let parks = runtime.spawn(green::thread::park);
+    help::until_parked(parks.thread(), "park");
+    let computes = runtime.spawn(move || help::spin_until("the end", || until.load(Ordering::SeqCst)));
+    let waited = || info(parks.thread()).waited().unwrap_or_default();
+    help::spin_until("the time that it has waited", || waited() >= Duration::from_millis(100));
+    // A worker notes times by the millisecond.
+    let (known, most) = (waited(), spawned.elapsed() + Duration::from_millis(2));
+    assert!(known <= most, "{known:?}, and it was spawned {most:?} ago");
+    over.store(true, Ordering::SeqCst);
+    computes.join().unwrap();
+    parks.thread().unpark();
+    parks.join().unwrap();
+}

@@ -39,6 +39,15 @@
 //! program that is stripped shows the program's or library's name and how far behind its beginning (`addr2line -e NAME OFFSET` finds the function in a file that is not
 //! stripped), and lines need debug information (`debug = "line-tables-only"`).
 //!
+//! # Calls that a signal interrupts
+//!
+//! A dump that looks at a worker, and the report of a stall, send its OS thread SIGURG only if that does not wait in a system call at that moment. Between the look and the signal it may enter one, which then ends
+//! early, as after any signal with a handler. The handler is installed with `SA_RESTART`: so read(2), write(2), accept(2), connect(2), waitpid(2), flock(2), futex(2) and the like go on by themselves. These do not,
+//! and return `EINTR` (or, of the sleeps, what is left), by signal(7): poll(2), select(2), epoll_wait(2), nanosleep(2), clock_nanosleep(2), usleep(3), pause(2), sigsuspend(2), sigtimedwait(2), sigwaitinfo(2), semop(2), msgrcv(2),
+//! msgsnd(2), io_getevents(2), and socket calls on a socket with a time-out (`SO_RCVTIMEO`, `SO_SNDTIMEO`). std's calls repeat what it is right to repeat: `thread::sleep`, `read_exact`, `write_all`; a single `read` of a
+//! `std::net::TcpStream` with `set_read_timeout` gives `ErrorKind::Interrupted`. This crate's own calls are not concerned. A program whose other code takes `EINTR` for a failure has a handler of its own for SIGURG before its
+//! first runtime, whatever that does: then no signal is sent, and threads that compute have no frames.
+//!
 //! # Where it may be called
 //!
 //! On any thread, green or OS, also while a runtime shuts down, and several at a time: one whose reader is slow keeps no other waiting. In a child of fork there are
@@ -193,7 +202,8 @@ impl ThreadInfo {
     }
 
     /// Returns how long it has waited, at least. The time is taken when its worker comes round to look at all its threads, which it does once a second
-    /// (of a million threads it takes 40 s). So it is `None` for a wait that has just begun, and on a worker that is stuck. It costs a thread
+    /// (of a million threads it takes 40 s). On a worker that is stuck in one turn it is what the monitor of [stalls](crate::stall) has seen: for how long that worker has been stuck, as nothing
+    /// that lives there can have begun to wait since. So it is `None` for a wait that has just begun, and, where no stall is reported (a limit of 0), on a worker that is stuck. It costs a thread
     /// nothing.
     #[must_use]
     pub fn waited(&self) -> Option<Duration> {

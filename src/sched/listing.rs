@@ -71,6 +71,7 @@ use crate::sched::queues::is_stale;
 use crate::sched::remote::Remote;
 use crate::sched::sample::{Sample, sample};
 use crate::sched::tidy;
+use crate::sched::watched::{self, LongTurn};
 use crate::sched::{Shared, Worker};
 use crate::sys::clock::real_ns;
 use crate::sys::membarrier;
@@ -199,6 +200,7 @@ impl<'a> Walk<'a> {
 
     /// Some of the threads: the first, or the next. None: that was all.
     fn chunk(&self, sample: &mut Option<Sample>, peek: &Peek) -> io::Result<Vec<ThreadRecord>> {
+        let long = watched::long_turn(self.shared.identity(), self.number);
         // As long as this is there, the worker does not end, nor any thread that lives there.
         let mut places = self.visitor.visit();
         // SAFETY: as above; the reference goes first.
@@ -208,7 +210,7 @@ impl<'a> Walk<'a> {
         let place = places.at(number);
         let chunk: Vec<_> = std::iter::from_fn(|| place.next(live)).take(CHUNK).collect();
         // SAFETY: they are in the list; as above.
-        unsafe { self.look_at(&chunk, sample, peek) }
+        unsafe { self.look_at(&chunk, long, sample, peek) }
     }
 }
 
@@ -276,6 +278,7 @@ impl Walk<'_> {
     unsafe fn look_at(
         &self,
         threads: &[NonNull<Header>],
+        long: Option<LongTurn>,
         sample: &mut Option<Sample>,
         peek: &Peek,
     ) -> io::Result<Vec<ThreadRecord>> {
@@ -308,8 +311,12 @@ impl Walk<'_> {
         let is_present = unsafe { Present::of(self.remote, || Ok(()))? } == present;
         // Between `current` and the switch a thread's side of it is still that of an earlier one.
         let is_present = is_present && beneath_of(runs) == beneath;
+        // Of a worker that is stuck: since then nothing there has begun to wait.
+        let is_it = |long: &LongTurn| is_present && (long.turn, long.runs) == (present.turn, present.current.addr());
+        let stuck_ns = long.filter(is_it).map(|long| real_ns().saturating_sub(long.since_ns));
         // SAFETY: the looks are over.
-        Ok(looks.into_iter().map(|look| unsafe { look.confirm(is_present, self.shared.virtual_time) }).collect())
+        let confirm = |look: ThreadLook<'_>| unsafe { look.confirm(is_present, stuck_ns, self.shared.virtual_time) };
+        Ok(looks.into_iter().map(confirm).collect())
     }
 
     /// What the thread does, as it seems.
@@ -371,12 +378,12 @@ impl ThreadLook<'_> {
         }
     }
 
-    /// Step L5. `is_present`: the worker is in the same turn, and that has the same thread at its top.
+    /// Step L5. `is_present`: the worker is in the same turn, and that has the same thread at its top; `stuck_ns`: for so long at least.
     ///
     /// # Safety
     ///
     /// As above.
-    unsafe fn confirm(self, is_present: bool, virtual_time: bool) -> ThreadRecord {
+    unsafe fn confirm(self, is_present: bool, stuck_ns: Option<u64>, virtual_time: bool) -> ThreadRecord {
         let mut record = self.record;
         record.wait = self.wait;
         if self.rests_on_turn && !is_present {
@@ -389,6 +396,8 @@ impl ThreadLook<'_> {
             // SAFETY: the two looks agree.
             (record.waits_on, record.deadline_ns) = unsafe { note.confirm() };
             record.deadline_ns = record.deadline_ns.filter(|_| !virtual_time);
+            // The longer of what two have seen.
+            record.waited_ns = record.waited_ns.max(stuck_ns);
         }
         record
     }

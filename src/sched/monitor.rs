@@ -21,7 +21,7 @@ use crate::park::os_threads;
 use crate::sched::glance::{ThreadIdentity, glance};
 use crate::sched::remote::{Remote, WatchedWorker};
 use crate::sched::runtime_name::RuntimeName;
-use crate::sched::sample::{sample_of, turn};
+use crate::sched::sample::{runs, sample_of, turn};
 use crate::sched::standstill::{Standstill, StandstillRecord};
 use crate::sched::watched::{StartSpare, WatchedRuntime, Watchman, WorkerSeen};
 use crate::sys::clock::{NEVER, real_ns};
@@ -266,16 +266,19 @@ fn look_at(runtime: &WatchedRuntime, remote: &Remote, number: usize, now_ns: u64
     }
     let watched = remote.watched.lock();
     let Some(watched) = watched.as_ref() else { return WorkerSeen::default() };
-    let turn = turn_now(remote, watched);
+    // In this order: what runs is written before the number of its turn.
+    let (turn, runs) = (turn_now(remote, watched), runs(watched));
     if turn.is_none() || turn != before.turn {
-        return WorkerSeen { turn, since_ns: now_ns, look_ns: now_ns + runtime.limit_ns, ..WorkerSeen::default() };
+        let (since_ns, runs_since_ns, look_ns) = (now_ns, now_ns, now_ns + runtime.limit_ns);
+        return WorkerSeen { turn, since_ns, runs, runs_since_ns, look_ns, ..WorkerSeen::default() };
     }
+    let runs_since_ns = if runs == before.runs { before.runs_since_ns } else { now_ns };
     let (since_ns, look_ns) = (before.since_ns + late_ns, before.look_ns + late_ns);
     let is_alone = now_ns.saturating_sub(since_ns) >= runtime.limit_ns && is_alone(runtime, number, now_ns, late_ns);
     let usage = if before.reported { None } else { before.usage.or_else(|| watched.os.usage()) };
     let waits = !before.reported && runtime.crew().seems_awaited(number, watched, is_alone);
     let waits = if waits { before.waits + 1 } else { 0 };
-    WorkerSeen { since_ns, look_ns, usage, waits, is_alone, ..before.clone() }
+    WorkerSeen { since_ns, runs, runs_since_ns, look_ns, usage, waits, is_alone, ..before.clone() }
 }
 
 /// Is each other worker of the runtime stuck, or away? One that sleeps is none of these: it, or the lookout among those that do, looks round. But a spare one sleeps until it is woken.

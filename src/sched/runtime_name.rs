@@ -31,12 +31,20 @@ impl RuntimeName {
     }
 
     /// Returns its number: 0 for the first runtime that the process has made, and so on. In a child of fork they go on.
+    ///
+    /// ```
+    /// green::stall::set_hook(|stall| eprintln!("runtime {}", stall.runtime().number()));
+    /// ```
     #[must_use]
     pub fn number(&self) -> usize {
         self.number as usize
     }
 
     /// Returns the name that [`thread_name`](crate::RuntimeBuilder::thread_name) gave it; `None`: none did.
+    ///
+    /// ```
+    /// green::stall::set_hook(|stall| eprintln!("{}", stall.runtime().name().unwrap_or("nameless")));
+    /// ```
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()

@@ -71,6 +71,12 @@ pub(crate) fn turn(watched: &WatchedWorker) -> u32 {
     unsafe { (*watched.here.cast::<Worker>()).clock.turns() }
 }
 
+/// What a worker runs, as an address that is only compared; 0: nothing.
+pub(super) fn runs(watched: &WatchedWorker) -> usize {
+    // SAFETY: as above.
+    unsafe { WorkerContext::current_of(watched.here) }.addr()
+}
+
 /// As [`sample`], for one that has the lock and has just seen what the OS thread does.
 pub(crate) fn sample_of(watched: &WatchedWorker, activity: OsActivity, patience_ns: u64) -> Option<Sample> {
     match activity {

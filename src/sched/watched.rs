@@ -86,6 +86,9 @@ pub(super) struct WorkerSeen {
     pub(super) turn: Option<(u32, u64)>,
     /// When it was first seen in that turn.
     pub(super) since_ns: u64,
+    /// What runs there, only compared, and since when that and the turn are as they are. (A thread that has let another run on top of itself goes on in the turn of that.)
+    pub(super) runs: usize,
+    pub(super) runs_since_ns: u64,
     /// What it had used of processors soon after.
     pub(super) usage: Option<CpuUsage>,
     /// Looks in a row at which something seemed to wait for it.
@@ -144,6 +147,25 @@ pub(crate) fn set_start_spare(key: *const (), start: StartSpare) {
     if let Some(runtime) = WATCHMAN.get().runtimes().iter_mut().find(|runtime| runtime.key() == key.addr()) {
         runtime.start_spare = Some(start);
     }
+}
+
+/// What the monitor has last seen a worker in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LongTurn {
+    pub(super) turn: u32,
+    /// What runs, only compared.
+    pub(super) runs: usize,
+    pub(super) since_ns: u64,
+}
+
+/// In which turn a worker of a runtime was when the monitor last looked, what it ran, and since when. As long as it is in that, and runs that, what waits there has waited for longer: who begins to wait ends a turn, or lets another
+/// thread run. (It may be too long by as much as it takes until the monitor sees what the worker has written.) Not in a visit to a
+/// worker's list: the monitor makes such visits while it has the runtimes.
+pub(super) fn long_turn(key: *const (), number: usize) -> Option<LongTurn> {
+    let runtimes = WATCHMAN.get().runtimes();
+    let seen = runtimes.iter().find(|runtime| runtime.key() == key.addr())?.seen.get(number)?;
+    let (turn, _) = seen.turn.filter(|_| seen.runs != 0)?;
+    Some(LongTurn { turn, runs: seen.runs, since_ns: seen.runs_since_ns })
 }
 
 /// The runtime ends.

@@ -59,7 +59,7 @@
 //! nothing more. From the first stall on, another one, `green-stalls`, which reports them.
 //!
 //! A worker whose stall is reported is interrupted once by a signal, SIGURG, so that one sees where it stands; not if it waits in a system call, which a signal might end
-//! with EINTR. If the program has a handler for SIGURG, that stays, and stalls of threads that compute have no frames. If it has none when a worker
+//! with EINTR (one that enters a call right then may see that: [which calls](crate::dump#calls-that-a-signal-interrupts)). If the program has a handler for SIGURG, that stays, and stalls of threads that compute have no frames. If it has none when a worker
 //! begins, that unblocks the signal, in case the program has blocked all of them before; a thread that blocks it again has no frames. So a program that takes SIGURG
 //! by signalfd(2) or sigwait(3) loses it: it goes to a worker, where nothing comes of it. Such a program keeps it by a handler of its own that it has before its first runtime, whatever that does. See [`dump`](crate::dump).
 //!
