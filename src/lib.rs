@@ -64,6 +64,9 @@ pub use rt::thread::{spawn, spawn_local, yield_now};
 pub use task::cancel::Cancelled;
 #[cfg(green_thread_locals)]
 #[doc(hidden)]
+pub use thread_locals::blocks_made_new as __blocks_made_new;
+#[cfg(green_thread_locals)]
+#[doc(hidden)]
 pub use thread_locals::getattr::pthread_getattr_np as __pthread_getattr_np;
 pub use thread_locals::{ThreadLocals, Unsupported};
 pub use time::sleep;

@@ -58,6 +58,10 @@ const OWN: [(&str, Run, u64, u32); 3] = [
     ("a round trip", round_trips, 500, 4),
 ];
 
+/// A block of thread-locals is made new in no longer than this, if its thread has touched little.
+#[cfg(green_thread_locals)]
+const MADE_NEW_NS: f64 = 40.0;
+
 type Run = fn(u64);
 
 fn yields(n: u64) {
@@ -333,4 +337,20 @@ fn what_threads_do_takes_a_few_times_as_long_at_most_with_thread_locals_of_their
         );
         assert!(is_right(least), "{what}: {least:?}");
     }
+}
+
+#[cfg(green_thread_locals)]
+#[test]
+#[ignore = "takes long without optimisations: .ci/run has a release build"]
+fn a_block_whose_thread_has_touched_little_is_made_new_in_a_moment() {
+    const TIMES: u32 = 20_000;
+    let _turn = TURN.lock();
+    // A machine that others use as well takes longer, for a while: what takes too long itself never takes less.
+    let (begun, mut ns) = (Instant::now(), f64::INFINITY);
+    while ns > MADE_NEW_NS && begun.elapsed() < Duration::from_secs(30) {
+        let Some(took) = green::__blocks_made_new(TIMES) else { return };
+        ns = ns.min(took.as_nanos() as f64 / f64::from(TIMES));
+    }
+    println!("a block is made new in {ns:.1} ns");
+    assert!(ns <= MADE_NEW_NS, "{ns:.1} ns");
 }

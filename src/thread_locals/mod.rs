@@ -16,6 +16,9 @@ mod setxid;
 mod template;
 mod unsupported;
 
+#[cfg(green_thread_locals)]
+#[doc(hidden)]
+pub use probe::blocks_made_new;
 pub use unsupported::Unsupported;
 
 /// Whose thread-locals a green thread uses: its worker's, or its own.

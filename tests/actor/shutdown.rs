@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use green::Runtime;
 use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Mailbox, Message, Pending, SendError, dead_letters};
 
-use crate::help::{bounded, in_a_child, scaled};
+use crate::help::{bounded, in_a_child, scaled, within};
 use crate::{Do, Gate, LONG, Puppet};
 
 fn runtime(workers: usize) -> Runtime {
@@ -132,30 +132,33 @@ impl Handler<Ping> for Last {
 fn what_one_that_is_ended_so_sends_to_the_others_is_refused_at_once() {
     bounded(|| {
         for workers in 1..3 {
-            let runtime = runtime(workers);
-            let others: Vec<_> = (0..8).map(|_| start(&runtime).0).collect();
-            others.iter().for_each(|other| other.send(Do::new(|_, _| ())).unwrap());
-            let (sender, answers) = mpsc::channel();
-            let lasts: Vec<_> = (0..8)
-                .map(|_| {
-                    let (others, sender) = (others.clone(), sender.clone());
-                    Last::start_in(&runtime, move || {
-                        for other in &others {
-                            let sent = other.send_timeout(Do::new(|_, _| ()), LONG);
-                            let told = other.tell(Do::new(|_, _| ()));
-                            sender.send((sent.is_err(), told.is_err())).unwrap();
-                            assert_eq!(other.join(), Exit::Shutdown);
-                        }
+            within(Duration::from_secs(3), || {
+                let runtime = runtime(workers);
+                let others: Vec<_> = (0..8).map(|_| start(&runtime).0).collect();
+                others.iter().for_each(|other| other.send(Do::new(|_, _| ())).unwrap());
+                let (sender, answers) = mpsc::channel();
+                let lasts: Vec<_> = (0..8)
+                    .map(|_| {
+                        let (others, sender) = (others.clone(), sender.clone());
+                        Last::start_in(&runtime, move || {
+                            for other in &others {
+                                let sent = other.send_timeout(Do::new(|_, _| ()), LONG);
+                                let told = other.tell(Do::new(|_, _| ()));
+                                sender.send((sent.is_err(), told.is_err())).unwrap();
+                                assert_eq!(other.join(), Exit::Shutdown);
+                            }
+                        })
                     })
-                })
-                .collect();
-            let start = Instant::now();
-            drop(runtime);
-            assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
-            assert!(lasts.iter().all(Addr::is_ended));
-            let answers: Vec<_> = answers.try_iter().collect();
-            assert_eq!(answers.len(), 64);
-            assert!(answers.iter().all(|refused| *refused == (true, true)));
+                    .collect();
+                let start = Instant::now();
+                drop(runtime);
+                let took = start.elapsed();
+                assert!(lasts.iter().all(Addr::is_ended));
+                let answers: Vec<_> = answers.try_iter().collect();
+                assert_eq!(answers.len(), 64);
+                assert!(answers.iter().all(|refused| *refused == (true, true)));
+                took
+            });
         }
     });
 }
@@ -163,24 +166,27 @@ fn what_one_that_is_ended_so_sends_to_the_others_is_refused_at_once() {
 #[test]
 fn one_that_joins_another_when_it_ends_with_their_runtime_has_that_end_first() {
     bounded(|| {
-        let runtime = runtime(2);
-        let mut last = start(&runtime).0;
-        last.send(Do::new(|_, _| ())).unwrap();
-        let (sender, exits) = mpsc::channel();
-        // Each has the one before as its child.
-        let child = last.clone();
-        let also = sender.clone();
-        let mut parent = Last::start_in(&runtime, move || also.send(child.join()).unwrap());
-        for _ in 0..20 {
-            let (child, sender) = (parent, sender.clone());
-            parent = Last::start_in(&runtime, move || sender.send(child.join()).unwrap());
-        }
-        last = last.clone();
-        let begun = Instant::now();
-        drop(runtime);
-        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-        assert_eq!(exits.try_iter().collect::<Vec<_>>(), vec![Exit::Shutdown; 21]);
-        assert!(last.is_ended() && parent.is_ended());
+        within(Duration::from_secs(3), || {
+            let runtime = runtime(2);
+            let mut last = start(&runtime).0;
+            last.send(Do::new(|_, _| ())).unwrap();
+            let (sender, exits) = mpsc::channel();
+            // Each has the one before as its child.
+            let child = last.clone();
+            let also = sender.clone();
+            let mut parent = Last::start_in(&runtime, move || also.send(child.join()).unwrap());
+            for _ in 0..20 {
+                let (child, sender) = (parent, sender.clone());
+                parent = Last::start_in(&runtime, move || sender.send(child.join()).unwrap());
+            }
+            last = last.clone();
+            let begun = Instant::now();
+            drop(runtime);
+            let took = begun.elapsed();
+            assert_eq!(exits.try_iter().collect::<Vec<_>>(), vec![Exit::Shutdown; 21]);
+            assert!(last.is_ended() && parent.is_ended());
+            took
+        })
     });
 }
 
@@ -194,18 +200,21 @@ fn a_child_that_tells_its_parent_of_its_end_does_not_hold_up_the_end_of_their_ru
             |parent| _ = parent.call(Ping).map(Pending::wait),
         ];
         for say in words {
-            let runtime = runtime(1);
-            let (sender, exits) = mpsc::channel();
-            let child = std::sync::Arc::new(std::sync::OnceLock::<Addr<Last>>::new());
-            let to_join = std::sync::Arc::clone(&child);
-            let parent = Last::start_in(&runtime, move || sender.send(to_join.get().unwrap().join()).unwrap());
-            let to_tell = parent.clone();
-            child.set(Last::start_in(&runtime, move || say(&to_tell))).unwrap();
-            let begun = Instant::now();
-            drop(runtime);
-            assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-            assert_eq!(exits.try_iter().collect::<Vec<_>>(), [Exit::Shutdown]);
-            assert!(parent.is_ended());
+            within(Duration::from_secs(3), || {
+                let runtime = runtime(1);
+                let (sender, exits) = mpsc::channel();
+                let child = std::sync::Arc::new(std::sync::OnceLock::<Addr<Last>>::new());
+                let to_join = std::sync::Arc::clone(&child);
+                let parent = Last::start_in(&runtime, move || sender.send(to_join.get().unwrap().join()).unwrap());
+                let to_tell = parent.clone();
+                child.set(Last::start_in(&runtime, move || say(&to_tell))).unwrap();
+                let begun = Instant::now();
+                drop(runtime);
+                let took = begun.elapsed();
+                assert_eq!(exits.try_iter().collect::<Vec<_>>(), [Exit::Shutdown]);
+                assert!(parent.is_ended());
+                took
+            });
         }
     });
 }
@@ -279,22 +288,25 @@ fn a_long_row_of_actors_that_have_put_each_others_last_address_aside_does_not_ov
 #[test]
 fn in_a_long_row_of_actors_that_ask_each_other_when_they_end_nobody_waits() {
     bounded(|| {
-        let runtime = runtime(1);
-        let (sender, answers) = mpsc::channel();
-        let mut next: Option<Addr<Last>> = None;
-        for _ in 0..scaled(500) {
-            let (to, sender) = (next.take(), sender.clone());
-            next = Some(Last::start_in(&runtime, move || {
-                if let Some(to) = &to {
-                    sender.send(matches!(to.send(Ping), Err(SendError::Closed(_)))).unwrap();
-                }
-            }));
-        }
-        let begun = Instant::now();
-        drop(runtime);
-        assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
-        let answers: Vec<_> = answers.try_iter().collect();
-        assert_eq!(answers, vec![true; scaled(500) - 1]);
+        within(Duration::from_secs(3), || {
+            let runtime = runtime(1);
+            let (sender, answers) = mpsc::channel();
+            let mut next: Option<Addr<Last>> = None;
+            for _ in 0..scaled(500) {
+                let (to, sender) = (next.take(), sender.clone());
+                next = Some(Last::start_in(&runtime, move || {
+                    if let Some(to) = &to {
+                        sender.send(matches!(to.send(Ping), Err(SendError::Closed(_)))).unwrap();
+                    }
+                }));
+            }
+            let begun = Instant::now();
+            drop(runtime);
+            let took = begun.elapsed();
+            let answers: Vec<_> = answers.try_iter().collect();
+            assert_eq!(answers, vec![true; scaled(500) - 1]);
+            took
+        })
     });
 }
 

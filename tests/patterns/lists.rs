@@ -1,5 +1,7 @@
 //! The list of all actors, and the report of a panic.
 
+use std::time::Duration;
+
 use green::actor::{
     Actor, ActorInfo, Addr, Backoff, Builder, Child, ChildState, Exit, Pool, Supervisor, actors, messages,
 };
@@ -8,7 +10,10 @@ use crate::Hand;
 use crate::help::{Gate, bounded, everywhere, in_a_child, runtime, until};
 
 struct Talks;
-impl Actor for Talks {}
+impl Actor for Talks {
+    /// Asks wait until they are looked at, whenever that is.
+    const ASK_TIMEOUT: Duration = Duration::from_secs(600);
+}
 messages! {
     impl Talks {
         fn Hold(&mut self, begun: Gate, gate: Gate) {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use green::actor::{Actor, Builder, Child, Context, Exit, Handler, Message, Supervisor};
 use green::sync::Barrier;
 
-use crate::help::{Flag, bounded, everywhere, runtime, spin_until, until};
+use crate::help::{Flag, bounded, everywhere, runtime, spin_until, until, within};
 use crate::{Add, LONG, Log, eager, get, puppet, three};
 
 /// Does not end when it is stopped: it waits where only a kill reaches.
@@ -115,40 +115,46 @@ fn a_kill_of_the_supervisor_kills_its_tree() {
 #[test]
 fn a_kill_reaches_the_tree_of_a_supervisor_that_waits_for_its_children_to_end() {
     everywhere(|| {
-        let log = Log::default();
-        let sup = eager(Supervisor::one_for_one()).child(stubborn(&log, "s", Duration::MAX)).start().unwrap();
-        let s = sup.get::<Stubborn>("s").unwrap();
-        s.tell(Wait).unwrap();
-        until(|| s.queued() == 0);
-        sup.stop();
-        until(|| sup.tree().waits_for.is_some());
-        let since = Instant::now();
-        sup.kill();
-        sup.join();
-        assert!(since.elapsed() < Duration::from_secs(4), "it was killed and not waited for");
-        assert_eq!(s.join(), Exit::Killed);
+        within(Duration::from_secs(4), || {
+            let log = Log::default();
+            let sup = eager(Supervisor::one_for_one()).child(stubborn(&log, "s", Duration::MAX)).start().unwrap();
+            let s = sup.get::<Stubborn>("s").unwrap();
+            s.tell(Wait).unwrap();
+            until(|| s.queued() == 0);
+            sup.stop();
+            until(|| sup.tree().waits_for.is_some());
+            let since = Instant::now();
+            sup.kill();
+            sup.join();
+            let took = since.elapsed();
+            assert_eq!(s.join(), Exit::Killed);
+            took
+        });
     });
 }
 
 #[test]
 fn a_factory_that_waits_at_a_restart_does_not_hold_the_end_up() {
     everywhere(|| {
-        let (log, made, waits) = (Log::default(), AtomicU32::new(0), Arc::new(Flag::default()));
-        let (written, flag) = (log.clone(), Arc::clone(&waits));
-        let child = Child::new("s", move || {
-            if made.fetch_add(1, Ordering::Relaxed) == 1 {
-                flag.set();
-                green::thread::park();
-            }
-            Stubborn(written.clone())
+        within(Duration::from_secs(4), || {
+            let (log, made, waits) = (Log::default(), AtomicU32::new(0), Arc::new(Flag::default()));
+            let (written, flag) = (log.clone(), Arc::clone(&waits));
+            let child = Child::new("s", move || {
+                if made.fetch_add(1, Ordering::Relaxed) == 1 {
+                    flag.set();
+                    green::thread::park();
+                }
+                Stubborn(written.clone())
+            });
+            let sup = eager(Supervisor::one_for_one()).child(child.shutdown(Duration::MAX)).start().unwrap();
+            sup.get::<Stubborn>("s").unwrap().kill();
+            waits.wait();
+            let since = Instant::now();
+            let end = sup.shutdown(Duration::from_millis(20));
+            let took = since.elapsed();
+            assert_eq!(end.left, 0, "{end}");
+            took
         });
-        let sup = eager(Supervisor::one_for_one()).child(child.shutdown(Duration::MAX)).start().unwrap();
-        sup.get::<Stubborn>("s").unwrap().kill();
-        waits.wait();
-        let since = Instant::now();
-        let end = sup.shutdown(Duration::from_millis(20));
-        assert!(since.elapsed() < Duration::from_secs(4), "{end}");
-        assert_eq!(end.left, 0, "{end}");
     });
 }
 
@@ -178,18 +184,21 @@ impl Actor for Slow {
 #[test]
 fn a_supervisor_that_is_shut_down_while_a_child_starts_ends_in_time() {
     everywhere(|| {
-        let log = Log::default();
-        let sup = three(Supervisor::one_for_one(), &log);
-        let starts = Arc::new(Flag::default());
-        let (flag, to) = (Arc::clone(&starts), sup.clone());
-        let asks = green::spawn(move || to.start_child(Child::new("slow", move || Slow(flag.clone()))));
-        starts.wait();
-        let since = Instant::now();
-        let end = sup.shutdown(Duration::from_millis(20));
-        assert!(since.elapsed() < Duration::from_secs(4), "{end}");
-        // The one that starts is no child yet, if it is killed before the supervisor has come to its own end.
-        assert!((3..=4).contains(&(end.stopped + end.killed)) && end.left == 0, "{end}");
-        assert!(asks.join().unwrap().is_err());
+        within(Duration::from_secs(4), || {
+            let log = Log::default();
+            let sup = three(Supervisor::one_for_one(), &log);
+            let starts = Arc::new(Flag::default());
+            let (flag, to) = (Arc::clone(&starts), sup.clone());
+            let asks = green::spawn(move || to.start_child(Child::new("slow", move || Slow(flag.clone()))));
+            starts.wait();
+            let since = Instant::now();
+            let end = sup.shutdown(Duration::from_millis(20));
+            let took = since.elapsed();
+            // The one that starts is no child yet, if it is killed before the supervisor has come to its own end.
+            assert!((3..=4).contains(&(end.stopped + end.killed)) && end.left == 0, "{end}");
+            assert!(asks.join().unwrap().is_err());
+            took
+        });
     });
 }
 
