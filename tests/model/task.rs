@@ -6,6 +6,8 @@ pub(crate) use header::{Header, Task, Ticket};
 
 #[path = "../../src/task/awaiter.rs"]
 pub(crate) mod awaiter;
+#[path = "../../src/task/end_row.rs"]
+pub(crate) mod end_row;
 #[path = "../../src/task/header.rs"]
 pub(crate) mod header;
 #[path = "../../src/task/last_words.rs"]
