@@ -96,11 +96,12 @@ mod actor {
         pub(crate) struct Timer;
 
         /// No future waits here.
-        pub(crate) fn start(
-            _: std::time::Duration,
-            _: impl FnMut(&Timer, u64) -> Option<u64> + Send + 'static,
-        ) -> Timer {
+        pub(crate) fn start(_: std::time::Duration, _: impl FnMut(&Timer, u64) -> Fired + Send + 'static) -> Timer {
             Timer
+        }
+
+        pub(crate) enum Fired {
+            Over,
         }
 
         impl Timer {

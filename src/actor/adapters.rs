@@ -6,6 +6,8 @@ use std::marker::PhantomData;
 
 use crate::actor::address::Addressed;
 use crate::actor::engine::relay::InHand;
+use crate::actor::engine::tell;
+use crate::actor::glue::passed;
 use crate::actor::{Actor, Context, Deferred, Exit, Handler, Message, Receives, Recipient, SendError, Signal};
 use crate::channel::Sender;
 
@@ -31,11 +33,9 @@ impl<M: Message> Actor for Sink<M> {}
 impl<M: Message<Reply = ()>> Handler<M> for Sink<M> {
     fn handle(&mut self, msg: M, ctx: &mut Context<Self>) {
         let reply = ctx.defer::<M>();
-        // An asker learns what has become of it.
-        let in_hand = (!reply.is_awaited()).then(|| InHand::<M>::new(ctx.core(), ctx.id()));
+        let in_hand = InHand::<M>::new(ctx.core(), ctx.id(), reply);
         if self.0.send(msg).is_ok() {
-            in_hand.into_iter().for_each(InHand::arrived);
-            return reply.reply(());
+            return in_hand.arrived().reply(());
         }
         drop(in_hand);
         ctx.stop();
@@ -97,13 +97,13 @@ where
         let mut msg = (self.f)(msg);
         if reply.is_awaited() {
             // The asker learns why not.
-            let _ = ctx.forward_reply(&self.to, msg, reply);
-            return;
+            let (to, route) = self.to.parts();
+            return tell::forward_for_good(to, passed(route.passed, msg, reply, ctx.inner.frame().terms()));
         }
-        let in_hand = InHand::<M>::new(ctx.core(), self.to.id());
+        let in_hand = InHand::<M>::new(ctx.core(), self.to.id(), reply);
         loop {
             match self.to.tell(msg) {
-                Ok(()) => return in_hand.arrived(),
+                Ok(()) => return drop(in_hand.arrived()),
                 // For room it waits as long as it takes: those that send here meanwhile wait, too.
                 Err(SendError::Timeout(Some(back))) => msg = back.into_inner(),
                 Err(_) => return,

@@ -13,7 +13,7 @@ use crate::actor::engine::ties::Tie;
 use crate::actor::engine::{lifecycle, monitor, silence, tell};
 use crate::actor::glue::passed;
 use crate::actor::handling::{end_of_stream, route};
-use crate::actor::timer::{self, Timer};
+use crate::actor::timer::{self, Fired, Timer};
 use crate::actor::{
     Actor, ActorId, Addr, Address, Deferred, Exit, Message, MonitorRef, Receives, Recipient, Returned, SendError,
     Signal, WeakAddr,
@@ -206,10 +206,10 @@ impl<A: Actor> Context<A> {
         let mut msg = Some(msg);
         let weak = self.core().weak();
         let timer = timer::start(d, move |timer, _| {
-            let msg = msg.take()?;
+            let Some(taken) = msg.take() else { return Fired::Over };
             timer.sends_last();
-            let _ = tell::beat(weak.core(), const { &route::<A, M>() }, msg, timer);
-            None
+            msg = tell::beat(weak.core(), const { &route::<A, M>() }, taken, timer).err();
+            if msg.is_some() { Fired::Leaves } else { Fired::Over }
         });
         self.own_timer(timer)
     }
@@ -239,13 +239,16 @@ impl<A: Actor> Context<A> {
         A: Receives<M>,
     {
         assert!(!period.is_zero(), "the `period` of an interval must not be zero");
-        let mut make = make;
+        let (mut make, mut left) = (make, None);
         let weak = self.core().weak();
         let timer = timer::start(first, move |timer, due_ns| {
-            let beat = |msg| tell::beat(weak.core(), const { &route::<A, M>() }, msg, timer);
+            let beat = |msg| {
+                left = tell::beat(weak.core(), const { &route::<A, M>() }, msg, timer).err();
+                left.is_none()
+            };
             let goes_on = timer.is_queued() || weak.core().help(&mut make).is_some_and(beat);
             // Beats that are missed altogether are left out.
-            goes_on.then(|| due_ns.saturating_add(nanos(period)).max(now_ns()))
+            if goes_on { Fired::Again(due_ns.saturating_add(nanos(period)).max(now_ns())) } else { Fired::Leaves }
         });
         self.own_timer(timer)
     }
@@ -255,7 +258,7 @@ impl<A: Actor> Context<A> {
     pub(crate) fn expect_messages(&mut self, timeout: Duration) {
         silence::heard(self.core());
         let weak = self.core().weak();
-        let timer = timer::start(timeout, move |_, _| silence::look(weak.core(), nanos(timeout)));
+        let timer = timer::start(timeout, move |_, _| Fired::again(silence::look(weak.core(), nanos(timeout))));
         self.own_timer(timer);
     }
 
@@ -323,10 +326,10 @@ impl<A: Actor> WeakAddr<A> {
     where
         A: Receives<M>,
     {
-        let in_hand = InHand::<M>::new(core, core.id());
+        let in_hand = InHand::<M>::new(core, core.id(), Deferred::nobody());
         let Some(me) = self.upgrade() else { return Err(Exit::Normal) };
         me.tell(msg).map_err(|error| Exit::Error(error.to_string()))?;
-        in_hand.arrived();
+        drop(in_hand.arrived());
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::actor::ActorId;
 use crate::actor::engine::cell::Core;
 use crate::actor::engine::edge::How;
 use crate::actor::engine::owed::{Answer, Failure, Owed};
@@ -59,6 +60,13 @@ impl<R: Send + 'static> Deferred<R> {
     /// Is there somebody who gets the answer? Not when the other share, of a [`Pending`](crate::actor::Pending) or an asker, was dropped.
     pub(crate) fn is_awaited(&self) -> bool {
         self.0.as_ref().is_some_and(|to| Arc::strong_count(to) > 1)
+    }
+
+    /// See [`Owed::note_lost`].
+    pub(crate) fn note_lost(&self, by: ActorId) {
+        if let Some(to) = &self.0 {
+            to.note_lost(by);
+        }
     }
 
     /// See [`Owed::owed_by`]. Gives the place that was told, too.

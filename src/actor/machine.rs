@@ -162,8 +162,10 @@ impl<S: StateMachine> Machine<S> {
         let reply = match next {
             Step::Postpone(msg) => {
                 if ctx.stash(msg).is_err() {
-                    let asked = ctx.defer::<M>().is_awaited();
-                    if !asked {
+                    let reply = ctx.defer::<M>();
+                    if reply.is_awaited() {
+                        reply.note_lost(ctx.id());
+                    } else {
                         lost(ctx.id(), type_name::<M>());
                     }
                 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::actor::engine::call::CallBlock;
 use crate::actor::engine::owed::Unanswered;
 use crate::actor::engine::promise::Promised;
-use crate::actor::timer::{self, Timer};
+use crate::actor::timer::{self, Fired, Timer};
 use crate::actor::{Message, SendError};
 use crate::park::checkpoint;
 use crate::park::owed_answer::ChosenTime;
@@ -171,7 +171,7 @@ impl<M: Message> Future for Pending<M> {
                 let call = Arc::downgrade(&self.call);
                 self.alarm = Some(Alarm(timer::start(left, move |_, _| {
                     call.upgrade().iter().for_each(|call| call.promise().wake());
-                    None
+                    Fired::Over
                 })));
             }
         }

@@ -271,17 +271,19 @@ struct HeldMessage<M: Message> {
 
 impl<M: Message> HeldMessage<M> {
     fn fail(&mut self, exit: &Exit) {
-        match self.passed.take() {
-            Some(passed) if passed.owed.is_awaited() => passed.owed.answer(Err(Failure::Died(exit.clone()))),
-            passed => self.passed = passed,
+        if let Some(passed) = self.passed.take_if(|passed| passed.owed.is_awaited()) {
+            passed.owed.note_lost(self.pool);
+            passed.owed.answer(Err(Failure::Died(exit.clone())));
         }
     }
 }
 
 impl<M: Message> Drop for HeldMessage<M> {
     fn drop(&mut self) {
-        if self.passed.as_ref().is_some_and(|passed| !passed.owed.is_awaited()) {
-            lost(self.pool, type_name::<M>());
+        match &self.passed {
+            Some(passed) if passed.owed.is_awaited() => passed.owed.note_lost(self.pool),
+            Some(_) => lost(self.pool, type_name::<M>()),
+            None => {}
         }
     }
 }

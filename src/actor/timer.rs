@@ -1,13 +1,14 @@
 //! Timers of actors: one ordered map for the process, and one OS thread that sleeps until the first is due.
 //!
 //! A timer costs an entry, not a stack. What a timer does when it is due is to put a message into a mailbox, which waits for
-//! nothing, so one thread serves all. It starts with the first timer. A child of fork has not got that thread, and starts one of
+//! nothing, so one thread serves all. It starts with the first timer. What the user has put in, and nobody takes, is dropped by another one, as a destructor may wait. A child of fork has not got that thread, and starts one of
 //! its own, which knows none of the parent's timers.
 
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::mpsc::{self, SendError, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -25,8 +26,26 @@ use crate::time::sleep_until;
 
 /// When it is due, and a number of its own.
 type TimerKey = (u64, u64);
-/// Is given the timer and when it was due; says when it is due again.
-type Fire = Box<dyn FnMut(&Timer, u64) -> Option<u64> + Send>;
+/// Is given the timer and when it was due.
+type Fire = Box<dyn FnMut(&Timer, u64) -> Fired + Send>;
+
+/// What has become of a timer that was due.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fired {
+    /// It is due again then.
+    Again(u64),
+    /// It was the last time.
+    Over,
+    /// The same, and something of the user's is left, whose destructor may wait.
+    Leaves,
+}
+
+impl Fired {
+    /// `None`: it was the last time.
+    pub(crate) fn again(next_ns: Option<u64>) -> Self {
+        next_ns.map_or(Fired::Over, Fired::Again)
+    }
+}
 
 struct TimerEntry {
     shared: Arc<TimerShared>,
@@ -57,6 +76,8 @@ const LAST: u32 = 4;
 struct Service {
     timers: Mutex<BTreeMap<TimerKey, TimerEntry>>,
     changed: Condvar,
+    /// To the OS thread that drops what may wait in a destructor.
+    drops: OnceLock<Sender<TimerEntry>>,
 }
 
 impl Service {
@@ -68,7 +89,7 @@ impl Service {
 
     fn start() -> &'static Service {
         let (timers, changed) = (Mutex::new(BTreeMap::new()), Condvar::new());
-        let service: &'static Service = Box::leak(Box::new(Service { timers, changed }));
+        let service: &'static Service = Box::leak(Box::new(Service { timers, changed, drops: OnceLock::new() }));
         let thread = std::thread::Builder::new().name("green-timers".to_owned());
         let started = signals::while_blocked(|| thread.spawn(|| service.run()));
         started.unwrap_or_else(|error| panic!("failed to start the thread of the actors' timers: {error}"));
@@ -112,12 +133,37 @@ impl Service {
         }
     }
 
-    fn fire(&self, due_ns: u64, entry: TimerEntry) {
-        let Some((next_ns, entry)) = entry.fire(due_ns) else { return };
-        let shared = Arc::clone(&entry.shared);
-        self.insert(next_ns, entry);
-        if shared.is_over() {
-            contained(|| drop(self.remove(&shared))); // It was cancelled in between.
+    fn fire(&self, due_ns: u64, mut entry: TimerEntry) {
+        match entry.fire(due_ns) {
+            Fired::Again(next_ns) => {
+                let shared = Arc::clone(&entry.shared);
+                self.insert(next_ns, entry);
+                if shared.is_over() {
+                    // It was cancelled in between.
+                    self.remove(&shared).into_iter().for_each(|entry| self.drop_elsewhere(entry));
+                }
+            }
+            Fired::Over => contained(|| drop(entry)),
+            Fired::Leaves => self.drop_elsewhere(entry),
+        }
+    }
+
+    /// A destructor that waits keeps others from being called, but no timer from firing.
+    #[cold]
+    fn drop_elsewhere(&self, entry: TimerEntry) {
+        let drops = self.drops.get_or_init(|| {
+            let (drops, dropped) = mpsc::channel::<TimerEntry>();
+            let thread = std::thread::Builder::new().name("green-timers-end".to_owned());
+            let run = move || {
+                let _serves = os_threads::serves();
+                dropped.into_iter().for_each(|entry| contained(|| drop(entry)));
+            };
+            // Without the thread they are dropped here.
+            let _ = signals::while_blocked(|| thread.spawn(run));
+            drops
+        });
+        if let Err(SendError(entry)) = drops.send(entry) {
+            contained(|| drop(entry));
         }
     }
 
@@ -128,20 +174,20 @@ impl Service {
 }
 
 impl TimerEntry {
-    /// When it is due again, if it is.
-    fn fire(mut self, due_ns: u64) -> Option<(u64, Self)> {
-        // A panic of what makes the message ends this timer, not the others.
+    fn fire(&mut self, due_ns: u64) -> Fired {
         let timer = Timer(Arc::clone(&self.shared));
-        let mut next = None;
-        contained(|| next = (self.fire)(&timer, due_ns));
-        if let Some(next_ns) = next
-            && !timer.is_over()
+        // A panic of what makes the message ends this timer, not the others.
+        let mut fired = Fired::Leaves;
+        contained(|| fired = (self.fire)(&timer, due_ns));
+        if let Fired::Again(_) = fired
+            && timer.is_over()
         {
-            return Some((next_ns, self));
+            fired = Fired::Leaves; // It was cancelled.
         }
-        timer.0.end(FIRED);
-        contained(|| drop(self));
-        None
+        if !matches!(fired, Fired::Again(_)) {
+            timer.0.end(FIRED);
+        }
+        fired
     }
 }
 
@@ -247,8 +293,8 @@ impl fmt::Debug for Timer {
     }
 }
 
-/// Calls `fire` after `first`, and then whenever it says. It must not wait.
-pub(crate) fn start(first: Duration, fire: impl FnMut(&Timer, u64) -> Option<u64> + Send + 'static) -> Timer {
+/// Calls `fire` after `first`, and then whenever it says. It must not wait, nor drop what is the user's.
+pub(crate) fn start(first: Duration, fire: impl FnMut(&Timer, u64) -> Fired + Send + 'static) -> Timer {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let shared = Arc::new(TimerShared {
@@ -269,10 +315,12 @@ pub(crate) fn start(first: Duration, fire: impl FnMut(&Timer, u64) -> Option<u64
 }
 
 /// The life of a timer under virtual time, on a green thread of its own: no OS thread can wait for that time.
-fn wait_and_fire(due_ns: u64, entry: TimerEntry) {
-    let mut next = Some((due_ns, entry));
-    while let Some((due_ns, entry)) = next {
+fn wait_and_fire(mut due_ns: u64, mut entry: TimerEntry) {
+    loop {
         sleep_until(instant_at(due_ns));
-        next = entry.fire(due_ns);
+        match entry.fire(due_ns) {
+            Fired::Again(next_ns) => due_ns = next_ns,
+            Fired::Over | Fired::Leaves => return contained(|| drop(entry)),
+        }
     }
 }

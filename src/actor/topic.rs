@@ -23,8 +23,8 @@ use crate::actor::engine::tell::notice;
 use crate::actor::handling;
 use crate::actor::member_list::MemberList;
 use crate::actor::{
-    Actor, ActorId, Addr, Builder, Context, Exit, Handler, Mailbox, Message, Overflow, Recipient, SendError, Signal,
-    WeakRecipient,
+    Actor, ActorId, Addr, Builder, Context, Deferred, Exit, Handler, Mailbox, Message, Overflow, Recipient, SendError,
+    Signal, WeakRecipient,
 };
 use crate::base::lock::{Lock, lock};
 
@@ -434,11 +434,11 @@ impl<M: Message> Relay<M> {
 /// Waits for room as long as it takes. False: the other has ended.
 fn pass_on<M: Message>(to: &Recipient<M>, msg: M, relay: &Core) -> bool {
     let mut msg = msg;
-    let in_hand = InHand::<M>::new(relay, to.id());
+    let in_hand = InHand::<M>::new(relay, to.id(), Deferred::nobody());
     loop {
         match to.tell(msg) {
             Ok(()) => {
-                in_hand.arrived();
+                drop(in_hand.arrived());
                 return true;
             }
             Err(SendError::Timeout(Some(back))) => msg = back.into_inner(),

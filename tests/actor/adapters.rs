@@ -1,8 +1,13 @@
 //! Recipients of closures, of channels, of other recipients.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Builder, Exit, Mailbox, Recipient, SendError, dead_letters, messages};
+use green::actor::{
+    Actor, Builder, Context, DeadLetter, Exit, Machine, Mailbox, On, Recipient, SendError, StateMachine, Step,
+    dead_letters, messages,
+};
 
 use crate::help::{Gate, everywhere};
 use crate::{Add, Counter, Get, LONG};
@@ -131,5 +136,116 @@ fn what_a_mapped_recipient_is_told_waits_for_room_where_it_goes() {
         until(|| slow.queued() == 1 && waits.queued() == 0);
         gate.open();
         waits.send(Third).unwrap();
+    });
+}
+
+/// How many messages of that type were dead letters since, once they have been told.
+fn dead<M>() -> (Recipient<DeadLetter>, Arc<AtomicUsize>) {
+    let count = Arc::<AtomicUsize>::default();
+    let counts = Arc::clone(&count);
+    let reader = Recipient::from_fn(move |letter: DeadLetter| {
+        if letter.message == std::any::type_name::<M>() {
+            counts.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    dead_letters().subscribe(&reader);
+    (reader, count)
+}
+
+messages! {
+    struct IntoAChannel;
+    struct ToAnActor;
+    #[derive(Clone, PartialEq, Eq, Debug)]
+    struct Postponed;
+}
+
+/// Asked or not was looked at before the message was given to the channel.
+#[test]
+fn a_call_whose_pending_is_dropped_while_an_adapter_has_it_in_hand_is_a_dead_letter_if_it_does_not_arrive() {
+    everywhere(|| {
+        let (_reader, count) = dead::<IntoAChannel>();
+        let (sender, received) = green::channel::bounded(1);
+        let to = Recipient::from(sender);
+        to.tell(IntoAChannel).unwrap();
+        let pending = to.call(IntoAChannel).unwrap();
+        until(|| received.len() == 1 && to.queued() == 0);
+        green::sleep(Duration::from_millis(2));
+        drop(pending);
+        drop(received);
+        until(|| count.load(Ordering::SeqCst) == 1);
+        to.join();
+        assert_eq!(count.load(Ordering::SeqCst), 1);
+    });
+}
+
+/// The error went unseen, and the message with it.
+#[test]
+fn a_call_that_an_adapter_has_lost_is_a_dead_letter_if_nobody_looks_at_the_answer() {
+    everywhere(|| {
+        let (_reader, count) = dead::<IntoAChannel>();
+        let (sender, received) = green::channel::bounded(1);
+        drop(received);
+        let to = Recipient::from(sender);
+        let unseen = to.call(IntoAChannel).unwrap();
+        until(|| unseen.is_ready());
+        drop(unseen);
+        until(|| count.load(Ordering::SeqCst) == 1);
+    });
+}
+
+#[test]
+fn a_call_that_is_refused_where_an_adapter_has_passed_it_on_is_a_dead_letter_if_nobody_looks_at_the_answer() {
+    everywhere(|| {
+        let (_reader, count) = dead::<ToAnActor>();
+        let slow = Builder::new().mailbox(Mailbox::bounded(1)).start(Slow).unwrap();
+        let (gate, passed) = (Gate::new(), Arc::<AtomicUsize>::default());
+        slow.tell(Wait(gate.clone())).unwrap();
+        let (inside, passes) = (gate.clone(), Arc::clone(&passed));
+        let to = slow.recipient().map(move |_: ToAnActor| {
+            passes.fetch_add(1, Ordering::SeqCst);
+            Wait(inside.clone())
+        });
+        let mut calls = vec![to.call(ToAnActor).unwrap(), to.call(ToAnActor).unwrap()];
+        // The first is queued there by then.
+        until(|| passed.load(Ordering::SeqCst) == 2);
+        slow.stop();
+        let refused = to.call(ToAnActor).unwrap();
+        until(|| refused.is_ready());
+        slow.kill();
+        until(|| calls.iter().all(green::actor::Pending::is_ready));
+        calls.push(refused);
+        drop(calls);
+        until(|| count.load(Ordering::SeqCst) == 3);
+        gate.open();
+    });
+}
+
+struct PostponesAll;
+impl StateMachine for PostponesAll {
+    type State = ();
+    const POSTPONED: usize = 0;
+
+    fn timed_out(&mut self, (): &(), _: &mut Context<Machine<Self>>) {}
+}
+impl On<Postponed> for PostponesAll {
+    fn on(&mut self, (): &(), msg: Postponed, _: &mut Context<Machine<Self>>) -> Step<(), Postponed> {
+        Step::Postpone(msg)
+    }
+}
+
+#[test]
+fn a_call_that_a_state_machine_has_no_room_for_is_a_dead_letter_if_nobody_looks_at_the_answer() {
+    everywhere(|| {
+        let (_reader, count) = dead::<Postponed>();
+        let machine = Machine::new((), PostponesAll).start();
+        let unseen = machine.call(Postponed).unwrap();
+        until(|| unseen.is_ready());
+        drop(unseen);
+        until(|| count.load(Ordering::SeqCst) == 1);
+        // Its caller is told.
+        assert!(machine.call(Postponed).unwrap().wait().is_err());
+        machine.stop();
+        machine.join();
+        assert_eq!(count.load(Ordering::SeqCst), 1);
     });
 }

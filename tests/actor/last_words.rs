@@ -1,10 +1,11 @@
 //! An actor's `stopping` that waits for ever does not keep what ends the actor, or its runtime, for ever.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Message};
+use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, JoinError, Message};
 use green::{Runtime, ThreadLocals};
 
 use crate::help::{Gate, bounded};
@@ -292,5 +293,33 @@ fn last_words_that_wait_for_ever_do_not_keep_who_drops_their_runtime_in_virtual_
     bounded(|| {
         let runtime = Runtime::builder().workers(1).stopping_timeout(SHORT).build().unwrap();
         assert!(drop_virtually(runtime, waits_for_ever).is_ended());
+    });
+}
+
+/// A worker that had nothing to run had them look again before each sleep, and so it never slept.
+#[test]
+fn last_words_that_wait_for_an_actor_look_again_once_when_their_runtime_ends() {
+    bounded(|| {
+        let builder = Runtime::builder().workers(1).thread_locals(ThreadLocals::PerWorker);
+        let runtime = builder.stopping_timeout(Duration::MAX).build().unwrap();
+        let elsewhere = Runtime::builder().workers(1).build().unwrap();
+        let other = talks(&elsewhere, || (), || ());
+        let (turns, inside, said) = (Arc::<AtomicUsize>::default(), Gate::new(), mpsc::channel());
+        let (counts, opens, says) = (Arc::clone(&turns), inside.clone(), said.0);
+        let words = move || {
+            opens.open();
+            let before = counts.load(Ordering::Relaxed);
+            let joined = other.join_timeout(Duration::from_millis(500));
+            says.send((joined, counts.load(Ordering::Relaxed) - before)).unwrap();
+        };
+        let state = Talks { words: Some(Box::new(words)), last: None };
+        let counted = (move || _ = turns.fetch_add(1, Ordering::Relaxed), || ());
+        let talks = Builder::new().runtime(&runtime).on_switch(counted).start(state).unwrap();
+        talks.stop();
+        inside.wait();
+        drop(runtime);
+        let (joined, turns) = said.1.recv().unwrap();
+        assert_eq!(joined, Err(JoinError::Timeout));
+        assert!(turns < 100, "{turns}");
     });
 }

@@ -365,6 +365,56 @@ fn timers_go_on_when_one_has_beaten_for_an_actor_whose_runtime_is_over_and_that_
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// Waits for ever as it is dropped by the thread of the timers.
+#[derive(Clone)]
+struct StopsTimers(std::sync::Arc<std::sync::Mutex<mpsc::Receiver<()>>>);
+impl Message for StopsTimers {
+    type Reply = ();
+}
+impl Handler<StopsTimers> for Orphan {
+    fn handle(&mut self, _: StopsTimers, _: &mut Context<Self>) {}
+}
+impl Drop for StopsTimers {
+    fn drop(&mut self) {
+        if std::thread::current().name() == Some("green-timers") {
+            let _ = self.0.lock().unwrap().recv();
+        }
+    }
+}
+/// Has a timer send it copies of that.
+struct Beat(StopsTimers);
+impl Message for Beat {
+    type Reply = ();
+}
+impl Handler<Beat> for Orphan {
+    fn handle(&mut self, Beat(copied): Beat, ctx: &mut Context<Self>) {
+        ctx.interval(BEAT, move || copied.clone());
+    }
+}
+
+/// The thread of the timers refused what was in the mailbox, its own beat too.
+#[test]
+fn timers_go_on_when_one_has_beaten_for_an_actor_whose_runtime_is_over_and_the_beat_waits_as_it_is_dropped() {
+    bounded(|| {
+        let runtime = one_worker();
+        let (later, waits) = mpsc::channel();
+        let waits = std::sync::Arc::new(std::sync::Mutex::new(waits));
+        let beaten = orphan(&runtime, || ());
+        beaten.send(Beat(StopsTimers(waits))).unwrap();
+        let (go_on, ends) = begin_to_end(runtime);
+        let (ticks, ticked) = mpsc::channel();
+        let own = one_worker();
+        let _ticks = Builder::new().runtime(&own).start(Ticks(ticks)).unwrap();
+        for _ in 0..10 {
+            next(&ticked);
+        }
+        drop(later);
+        drop(go_on);
+        ends.join().unwrap();
+        assert!(beaten.is_ended());
+    });
+}
+
 /// A runtime that waits for last words as good as for ever.
 fn patient() -> Runtime {
     Runtime::builder().workers(1).thread_locals(ThreadLocals::PerWorker).stopping_timeout(HOUR).build().unwrap()

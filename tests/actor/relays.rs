@@ -7,7 +7,7 @@ use std::time::Duration;
 use green::actor::{Actor, Addr, Builder, Context, Exit, Lag, Mailbox, Recipient, Topic, dead_letters, messages};
 
 use crate::LONG;
-use crate::help::{Gate, bounded, in_a_child, runtime, until};
+use crate::help::{Gate, Spot, bounded, in_a_child, runtime, until};
 
 messages! {
     struct Outer(usize);
@@ -174,6 +174,46 @@ fn the_item_of_a_stream_that_its_actor_refuses_is_lost_and_counted() {
         }
     });
     ended.assert_success();
+}
+
+/// Takes items, the last of which says which thread it was that gave them.
+struct Follows(Till, Spot);
+impl Actor for Follows {
+    const MAILBOX: Mailbox = Mailbox::bounded(1);
+
+    fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
+        let (channel, items) = green::channel::unbounded();
+        (0..9).for_each(|number| channel.send(number).unwrap());
+        let spot = self.1.clone();
+        let marks = move |number: &usize| {
+            if *number == 2 {
+                spot.mark();
+            }
+        };
+        ctx.attach(items.into_iter().inspect(marks).map(Followed));
+        Ok(())
+    }
+}
+messages! {
+    impl Follows {
+        fn Followed(&mut self, _number: usize) {
+            self.0.begun.open();
+            self.0.gate.wait();
+        }
+    }
+}
+
+/// It had left the channel, and was in no queue.
+#[test]
+fn the_item_of_a_stream_that_waits_for_room_when_the_process_ends_is_counted() {
+    let ended = in_a_child(&[], || {
+        let (till, spot) = (Till::new(), Spot::default());
+        let follows = Follows(till.clone(), spot.clone()).start();
+        // The first is handled, the second queued, the third waits for room, and the others are still in the channel.
+        until(|| till.begun.is_open() && follows.queued() == 1 && spot.waits_for() == Some("mailbox"));
+    });
+    ended.assert_success();
+    assert!(ended.output.contains("when the process ends: 2 (of 1 actors"), "{}", ended.output);
 }
 
 #[test]

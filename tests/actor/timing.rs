@@ -297,3 +297,57 @@ fn a_tell_with_a_time_out_gives_its_message_back_wherever_it_comes_from() {
         assert!(matches!(counter.tell_timeout(Add(1), LONG), Err(SendError::Closed(_))));
     });
 }
+
+/// Its destructor waits until the sender has gone.
+struct WaitsAtItsEnd(mpsc::Receiver<()>);
+impl Drop for WaitsAtItsEnd {
+    fn drop(&mut self) {
+        let _ = self.0.recv();
+    }
+}
+
+/// Stops itself, and is busy until a timer is over: what that sends is refused.
+struct Refuses;
+impl Actor for Refuses {}
+messages! {
+    #[expect(dead_code, reason = "it is dropped")]
+    struct Held(WaitsAtItsEnd);
+    impl Refuses {
+        fn RefuseOnce(&mut self, ctx: &mut Context<Self>, until_gone: mpsc::Receiver<()>) {
+            let timer = ctx.send_after(SOON, Held(WaitsAtItsEnd(until_gone)));
+            ctx.addr().stop();
+            until(|| timer.is_over());
+        }
+        fn RefuseBeats(&mut self, ctx: &mut Context<Self>, until_gone: mpsc::Receiver<()>) {
+            let mut waits = Some(WaitsAtItsEnd(until_gone));
+            let timer = ctx.interval(SOON, move || Held(waits.take().expect("one beat is refused")));
+            ctx.addr().stop();
+            until(|| timer.is_over());
+        }
+    }
+}
+impl Handler<Held> for Refuses {
+    fn handle(&mut self, _: Held, _: &mut Context<Self>) {
+        panic!("its mailbox is closed");
+    }
+}
+
+/// It was dropped by the thread of all timers: none of the process fired while its destructor waited.
+#[test]
+fn timers_go_on_while_what_a_timer_sends_is_refused_and_waits_in_its_destructor() {
+    everywhere(|| {
+        let ((once, first), (beats, second)) = (mpsc::channel::<()>(), mpsc::channel::<()>());
+        let refuses = [Refuses.start(), Refuses.start()];
+        refuses[0].tell(RefuseOnce(first)).unwrap();
+        refuses[1].tell(RefuseBeats(second)).unwrap();
+        refuses.iter().for_each(|refuses| _ = refuses.join());
+        let (puppet, log) = Puppet::new();
+        let puppet = puppet.start();
+        let beats_on = Do::new(|_, ctx: &mut Context<Puppet>| _ = ctx.interval(SOON, || line("beat")));
+        puppet.send(beats_on).unwrap();
+        for _ in 0..3 {
+            assert_eq!(next(&log), "beat");
+        }
+        drop((once, beats));
+    });
+}

@@ -1,4 +1,5 @@
-//! Nothing is lost in silence: what is told to trees that die, restart and end at random is handled, or comes back, or is a dead letter.
+//! Nothing is lost in silence: what is told to trees that die, restart and end at random, or asked of them, is handled, or comes back, or is a dead letter, or its caller is told
+//! that there is no reply.
 
 use std::any::type_name;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use green::Runtime;
 use green::actor::{
     Actor, Backoff, Builder, ByKey, Child, Context, DeadLetter, Exit, Handler, Keyed, Machine, Mailbox, Message, On,
-    Pool, Recipient, Restart, StateMachine, Step, Supervisor, SupervisorAddr, dead_letters,
+    Pending, Pool, Recipient, Restart, SendError, StateMachine, Step, Supervisor, SupervisorAddr, dead_letters,
 };
 
 use crate::help::{Random, bounded, builder, cases, until};
@@ -21,6 +22,14 @@ struct Counts {
     handled: AtomicU64,
     returned: AtomicU64,
     dropped: AtomicU64,
+    /// Those of the dropped whose callers were told.
+    answered: AtomicU64,
+}
+
+/// What has become of a message, of which its caller may have been told that there is no reply.
+#[derive(Default)]
+struct Fate {
+    is_dropped: AtomicBool,
 }
 
 /// A message that is counted, whatever becomes of it; the number says what its handler does.
@@ -28,12 +37,13 @@ struct Told {
     counts: Arc<Counts>,
     number: u64,
     is_done: bool,
+    fate: Arc<Fate>,
 }
 
 impl Told {
     fn new(counts: &Arc<Counts>, number: u64) -> Self {
         counts.made.fetch_add(1, Ordering::Relaxed);
-        Self { counts: Arc::clone(counts), number, is_done: false }
+        Self { counts: Arc::clone(counts), number, is_done: false, fate: Arc::default() }
     }
 
     fn is_handled(&mut self) {
@@ -50,7 +60,8 @@ impl Told {
 impl Drop for Told {
     fn drop(&mut self) {
         if !self.is_done {
-            self.counts.dropped.fetch_add(1, Ordering::Relaxed);
+            self.fate.is_dropped.store(true, Ordering::SeqCst);
+            self.counts.dropped.fetch_add(1, Ordering::SeqCst);
         }
     }
 }
@@ -208,23 +219,53 @@ fn plant(random: &mut Random) -> (SupervisorAddr, Vec<Recipient<Told>>) {
     (sup, all)
 }
 
-/// Tells everybody something, and has some of them die.
+/// Calls, and waits for the reply, or drops it, at once or later. Gives the fate of a message whose caller was told that there is none.
+fn call(to: &Recipient<Told>, told: Told, random: &mut Random, later: &mut Vec<Pending<Told>>) -> Option<Arc<Fate>> {
+    let fate = Arc::clone(&told.fate);
+    let answer = match (to.try_call(told), random.below(4)) {
+        (Ok(pending), 0) => pending.wait_timeout(random.below(20) as u32 * MS),
+        (Ok(pending), 1) => pending.wait_timeout(Duration::from_secs(60)),
+        (Ok(pending), 2) => {
+            later.push(pending);
+            Ok(())
+        }
+        (Ok(pending), _) => {
+            drop(pending);
+            Ok(())
+        }
+        (Err(error), _) => Err(error),
+    };
+    let error = answer.err()?;
+    let is_told = matches!(error, SendError::Died(_) | SendError::NoReply);
+    error.into_message().into_iter().for_each(Told::comes_back);
+    is_told.then_some(fate)
+}
+
+/// Tells everybody something, and has some of them die. Gives the fates of messages whose callers were told that there is no reply.
 fn disturb(
     sup: &SupervisorAddr,
     all: &[Recipient<Told>],
     counts: &Arc<Counts>,
     random: &mut Random,
     is_over: &AtomicBool,
-) {
+) -> Vec<Arc<Fate>> {
+    let (mut later, mut fates) = (Vec::new(), Vec::new());
     for _ in 0..300 {
         if is_over.load(Ordering::Relaxed) {
-            return;
+            break;
+        }
+        if random.below(3) == 0 && !later.is_empty() {
+            drop(later.swap_remove(random.below(later.len() as u64) as usize));
         }
         let to = &all[random.below(all.len() as u64) as usize];
         let told = Told::new(counts, random.next());
-        let sent = match random.below(3) {
+        let sent = match random.below(5) {
             0 => to.try_tell(told),
-            more => to.tell_timeout(told, 10 * more as u32 * MS),
+            1 | 2 => {
+                fates.extend(call(to, told, random, &mut later));
+                Ok(())
+            }
+            more => to.tell_timeout(told, 10 * (more - 2) as u32 * MS),
         };
         if let Err(error) = sent {
             error.into_message().unwrap().comes_back();
@@ -241,6 +282,7 @@ fn disturb(
             _ => {}
         }
     }
+    fates
 }
 
 fn program(seed: u64, lost: &AtomicU64) {
@@ -267,13 +309,15 @@ fn program(seed: u64, lost: &AtomicU64) {
         _ => {}
     }
     is_over.store(true, Ordering::Relaxed);
-    senders.into_iter().for_each(|sender| sender.join().unwrap());
+    let fates: Vec<_> = senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect();
     drop((sup, all));
     kept.into_iter().for_each(|runtime| _ = runtime.shutdown(Duration::from_millis(random.below(50))));
     let [made, handled, returned, dropped] = [&counts.made, &counts.handled, &counts.returned, &counts.dropped];
     let settled = || [handled, returned, dropped].map(|count| count.load(Ordering::Relaxed)).iter().sum::<u64>();
     until(|| settled() == made.load(Ordering::Relaxed));
-    let (told, dropped) = (|| lost.load(Ordering::Relaxed) - before, dropped.load(Ordering::Relaxed));
+    let answered = fates.iter().filter(|fate| fate.is_dropped.load(Ordering::SeqCst)).count() as u64;
+    counts.answered.store(answered, Ordering::Relaxed);
+    let (told, dropped) = (|| lost.load(Ordering::Relaxed) - before, dropped.load(Ordering::Relaxed) - answered);
     until(|| told() >= dropped);
     assert_eq!(told(), dropped, "{counts:?}");
 }

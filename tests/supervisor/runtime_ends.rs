@@ -1,12 +1,12 @@
 //! Actors that have something to do when the workers of their runtime are gone: nobody but the end of the runtime runs them.
 
 use std::cell::RefCell;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Addr, Builder, ChildState, Context, Exit, Supervisor};
+use green::actor::{Actor, Addr, Builder, Child, ChildState, Context, Exit, Supervisor};
 use green::{Runtime, ThreadLocals};
 
-use crate::help::bounded;
+use crate::help::{Gate, bounded};
 use crate::{Add, End, HOUR, LONG, Log, Puppet, get, never, puppet, until};
 
 thread_local! {
@@ -100,5 +100,62 @@ fn an_actor_that_was_queued_when_its_runtime_ended_has_no_longer_for_its_last_wo
         with_last_words(&runtime, move || told.try_tell(Add(1)).unwrap());
         drop(runtime);
         assert!(stays.is_ended());
+    });
+}
+
+/// One worker, and not much time for last words.
+fn hasty() -> Runtime {
+    let builder = Runtime::builder().workers(1).thread_locals(ThreadLocals::PerWorker);
+    builder.stopping_timeout(Duration::from_millis(200)).build().unwrap()
+}
+
+/// The supervisor's waits were unwound, and with them the count of those that it waited for.
+#[test]
+fn a_shutdown_counts_all_children_although_the_last_words_of_their_supervisor_are_cut_off() {
+    bounded(|| {
+        let runtime = hasty();
+        let stays = |name: &str| Child::new(name, || Stays).shutdown(HOUR);
+        let nested = move || Supervisor::one_for_one().child(stays("c")).child(stays("d"));
+        let sup = Supervisor::one_for_one()
+            .child(stays("a"))
+            .child(Child::supervisor("nested", nested).shutdown(HOUR))
+            .child(stays("b"));
+        let sup = runtime.run(|| sup.start()).unwrap();
+        let shuts_down = std::thread::spawn({
+            let sup = sup.clone();
+            move || sup.shutdown(HOUR)
+        });
+        // The last of them ends first.
+        until(|| sup.get::<Stays>("b").is_err());
+        drop(runtime);
+        let end = shuts_down.join().unwrap();
+        assert_eq!(end.stopped + end.failed + end.killed + end.left, 5, "{end}");
+    });
+}
+
+/// Its `started` waits for ever.
+struct NeverStarts(Gate);
+impl Actor for NeverStarts {
+    fn started(&mut self, _: &mut Context<Self>) -> Result<(), Exit> {
+        self.0.open();
+        green::sleep(HOUR);
+        Ok(())
+    }
+}
+
+/// Who had begun the start waited for its outcome for ever: the wait for a child's end before that was unwound.
+#[test]
+fn a_start_of_a_supervisor_whose_end_is_unwound_has_failed() {
+    bounded(|| {
+        let runtime = hasty();
+        let starts = Gate::new();
+        let begun = starts.clone();
+        let new = Child::new("new", move || NeverStarts(begun.clone()));
+        let sup = Supervisor::one_for_one().child(Child::new("stays", || Stays)).child(new);
+        // The starter is no thread of that runtime, and not cancelled with it.
+        let started = runtime.spawn(|| green::blocking(|| sup.start().map(drop)));
+        starts.wait();
+        drop(runtime);
+        assert!(started.join().is_ok_and(|started| started.is_err()));
     });
 }

@@ -39,8 +39,8 @@ use super::lost::lost;
 use super::origin::SendOrigin;
 use super::owed::{Owed, Unanswered};
 use super::promise::{Promise, Promised};
-use crate::actor::{Message, SendError};
-use crate::base::atomic::{AtomicU32, Ordering};
+use crate::actor::{ActorId, Message, SendError};
+use crate::base::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::base::list::Owner;
 use crate::park::owed_answer::ChosenTime;
 use crate::sys::fork;
@@ -95,13 +95,20 @@ pub(crate) struct CallBlock<M: Message> {
     made_in: u32,
     chain: u64,
     chosen: ChosenTime,
+    /// The actor that has claimed the message, or has got it from one that has, and has lost it; 0: none.
+    lost_by: AtomicU64,
     promise: Promise<M::Reply>,
     slot: MessageSlot<M>,
 }
 
 impl<M: Message> Drop for CallBlock<M> {
-    /// It was refused, and its asker has gone without a look: for one that wants no reply it makes no difference which came first.
+    /// It was refused or lost, and its asker has gone without a look: for one that wants no reply it makes no difference which came first.
     fn drop(&mut self) {
+        // ORDERING: Relaxed: this is the last share, which comes after all others.
+        let lost_by = self.lost_by.load(Ordering::Relaxed);
+        if lost_by != 0 && self.promise.is_settled() {
+            lost(ActorId(lost_by), type_name::<M>());
+        }
         if self.slot.is_unclaimed() && self.promise.is_settled() {
             self.promise.debtor().iter().for_each(|target| lost(target.core().id(), type_name::<M>()));
         }
@@ -142,6 +149,7 @@ impl<M: Message> NewCall<M> {
             (&raw mut (*place).made_in).write(fork::generation());
             (&raw mut (*place).chain).write(origin.terms.chain);
             (&raw mut (*place).chosen).write(origin.terms.chosen);
+            (&raw mut (*place).lost_by).write(AtomicU64::new(0));
             (&raw mut (*place).promise).write(Promise::new(
                 Some(target.weak()),
                 origin.terms.deadline_ns,
@@ -280,5 +288,10 @@ impl<M: Message> Promised for CallBlock<M> {
 
     fn promise(&self) -> &Promise<M::Reply> {
         &self.promise
+    }
+
+    fn note_lost(&self, by: ActorId) {
+        // ORDERING: Relaxed: for the last share.
+        self.lost_by.store(by.0, Ordering::Relaxed);
     }
 }

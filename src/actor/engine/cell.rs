@@ -315,7 +315,7 @@ impl Core {
     /// Refuses a box. Without the lock of the mailbox.
     pub(super) fn refuse_box(&self, envelope: Envelope, why: Refusal) {
         let (exit, lose) = (&|| self.why_closed(), &|message, is_note| self.lose(message, is_note));
-        let refused = Refused { why, is_counted: envelope.as_ref().is_counted(), exit, lose };
+        let refused = Refused { why, by: self.id(), is_counted: envelope.as_ref().is_counted(), exit, lose };
         envelope.refuse_box(&refused);
     }
 

@@ -26,19 +26,25 @@ impl EndsOnTop {
     /// Ends `task` here.
     pub(super) fn end(self, task: Task) {
         if task.vtable.after_run.is_some() {
-            let name = task.name().map(Box::from);
-            with_header(|thread| {
-                if let Some(last) = thread.extra_or_new().ends.borrow_mut().last_mut() {
-                    *last = EndOnTop { id: task.id, name };
-                }
-            });
+            self.set_top(task.id, task.name().map(Box::from));
         }
         discard(task);
+    }
+
+    #[expect(clippy::unused_self, reason = "the last of the row is this one's")]
+    fn set_top(&self, id: u64, name: Option<Box<str>>) {
+        with_header(|thread| {
+            if let Some(last) = thread.extra_or_new().ends.borrow_mut().last_mut() {
+                *last = EndOnTop { id, name };
+            }
+        });
     }
 }
 
 /// No actor's number.
 const NOBODY: u64 = 0;
+/// Nor is this: the thread serves all.
+const SERVES_ALL: u64 = u64::MAX;
 
 impl Drop for EndsOnTop {
     fn drop(&mut self) {
@@ -54,13 +60,13 @@ pub(super) fn ends_another() -> bool {
 
 /// Does the actor with this number end on the calling thread's stack, perhaps further down? Then it goes on after the caller only, which would wait for it in vain: each from there on waits for the next
 /// one, which is on top of it.
-pub(super) fn cycle_below(actor: u64) -> Option<Cycle> {
+pub(super) fn cycle_below(actor: ActorId) -> Option<Cycle> {
     if !ends_another() {
         return None;
     }
     with_header(|thread| {
         let row = thread.extra()?.ends.borrow();
-        let from = row.iter().position(|end| end.id == actor)?;
+        let from = row.iter().position(|end| end.id == actor.0)?;
         let named = row[from..].iter().filter(|end| end.id != NOBODY);
         let mut members: Vec<_> = named.map(|end| (ActorId(end.id), end.name.clone())).collect();
         // The one on top is the caller.
@@ -74,6 +80,13 @@ pub(super) fn cycle_below(actor: u64) -> Option<Cycle> {
 pub(crate) fn leave_all() {
     with_header(|thread| {
         let mut row = thread.extra_or_new().ends.borrow_mut();
-        row.resize_with(DEEPEST, || EndOnTop { id: NOBODY, name: None });
+        row.resize_with(DEEPEST, || EndOnTop { id: SERVES_ALL, name: None });
     });
+}
+
+/// Does the calling thread [leave all](leave_all)? Then no destructor of the user's is to be called on it, either.
+pub(super) fn serves_all() -> bool {
+    with_header(|thread| {
+        thread.extra().is_some_and(|extra| extra.ends.borrow().first().is_some_and(|end| end.id == SERVES_ALL))
+    })
 }

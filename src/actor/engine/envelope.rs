@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use super::owed::{Owed, Refusal};
 use super::waiting::CapacityWaiter;
-use crate::actor::Exit;
+use crate::actor::{ActorId, Exit};
 use crate::base::list::{Linked, Links, Owner};
 use crate::base::spin::LockRelease;
 use crate::task::header::Wake;
@@ -126,6 +126,7 @@ pub(crate) enum Form {
 /// Why a message is refused.
 pub(crate) struct Refused<'a> {
     pub(crate) why: Refusal,
+    pub(crate) by: ActorId,
     /// It has counted against the mailbox's capacity.
     pub(crate) is_counted: bool,
     /// Why that actor takes no more messages.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::busy::Launch;
 use super::cell::Core;
-use super::ends_on_top::{EndsOnTop, ends_another};
+use super::ends_on_top::{EndsOnTop, ends_another, serves_all};
 use super::weak::Weak;
 use crate::base::lock::Lock;
 use crate::park::current::with_header;
@@ -129,9 +129,9 @@ pub(super) fn end_on_top(task: Task) {
     }
 }
 
-/// Whoever waits for an answer of it is told now, as it may be the one that ends here.
+/// Whoever waits for an answer of it is told now, as it may be the one that ends here. (Not by a thread that serves all: nobody waits on its stack, and what is refused is dropped.)
 fn leave(task: Task, by: u64) {
-    let task = if task.vtable.after_run.is_some() {
+    let task = if task.vtable.after_run.is_some() && !serves_all() {
         let actor = Weak::resident(task);
         actor.core().refuse_all();
         actor.into_task()

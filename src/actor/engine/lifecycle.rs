@@ -148,7 +148,7 @@ fn await_by<S, R>(
     ready: impl Fn(&S) -> Option<R>,
     ends: fn(&Core, u64) -> bool,
 ) -> Result<R, JoinError> {
-    if let Some(cycle) = cycle_below(core.header.id) {
+    if let Some(cycle) = cycle_below(core.id()) {
         return queue.with(|state| ready(state)).ok_or(JoinError::Deadlock { cycle });
     }
     loop {

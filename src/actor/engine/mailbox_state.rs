@@ -124,7 +124,7 @@ pub(crate) struct Extras {
     pub(super) due: OwningList<Envelope>,
     /// A timer was the last to go ahead: a message has its turn.
     pub(super) ceded: bool,
-    waiting: VecDeque<WaitingEnvelope<Envelope>>,
+    pub(super) waiting: VecDeque<WaitingEnvelope<Envelope>>,
     /// Messages that do not count, and come before all in `queue`: an eviction has gone past them.
     pub(super) passed: OwningList<Envelope>,
     pub(super) stash: OwningList<Envelope>,

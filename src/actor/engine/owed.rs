@@ -89,6 +89,9 @@ pub(crate) trait Owed: Send + Sync {
 
     fn fail(&self, failure: Failure);
 
+    /// The message is not handled, nor given back, by that actor: if nobody takes the answer, which is about to fail, it is a dead letter.
+    fn note_lost(&self, by: ActorId);
+
     /// Has the thread that waits for the answer look again for what else it waits for.
     fn nudge(&self);
 

@@ -99,6 +99,7 @@ impl<M: Message> Payload for Passed<M> {
     fn refuse(self, refused: &Refused<'_>) {
         contained(|| {
             if self.owed.is_awaited() {
+                self.owed.note_lost(refused.by);
                 self.owed.answer(Err(Failure::Died((refused.exit)())));
             } else {
                 (refused.lose)(type_name::<M>(), false);

@@ -17,7 +17,7 @@ use super::owed::{Answer, Failure, Owed, Refusal, Unanswered};
 use super::walk::{closes_cycle, look_again, set_edge};
 use super::weak::Weak;
 use crate::actor::deferred::give;
-use crate::actor::{Cycle, Deferred, Exit, Message, Overflow};
+use crate::actor::{ActorId, Cycle, Deferred, Exit, Message, Overflow};
 use crate::park::Wait;
 use crate::park::owed_answer::{ChosenTime, NAMED, OwedAnswer, refusal, refused};
 use crate::park::queue::WaitQueue;
@@ -321,6 +321,9 @@ pub(crate) trait Promised: Send + Sync + 'static {
     type Reply: Send + 'static;
 
     fn promise(&self) -> &Promise<Self::Reply>;
+
+    /// See [`Owed::note_lost`]; an asker that waits looks.
+    fn note_lost(&self, _: ActorId) {}
 }
 
 impl<R: Send + 'static> Promised for Promise<R> {
@@ -340,6 +343,10 @@ impl<P: Promised> Answer<P::Reply> for P {
 impl<P: Promised> Owed for P {
     fn fail(&self, failure: Failure) {
         self.answer(Err(failure));
+    }
+
+    fn note_lost(&self, by: ActorId) {
+        Promised::note_lost(self, by);
     }
 
     fn give(self: Arc<Self>, to: &mut dyn Any) -> Result<(), Arc<dyn Owed>> {

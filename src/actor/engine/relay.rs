@@ -6,11 +6,10 @@
 #![forbid(unsafe_code)]
 
 use std::any::type_name;
-use std::marker::PhantomData;
 
 use super::cell::Core;
 use super::lost::{lost, lost_at_end};
-use crate::actor::ActorId;
+use crate::actor::{ActorId, Deferred, Message};
 
 impl Core {
     /// The actor is a relay, in front of another one that is at that distance.
@@ -39,26 +38,33 @@ impl Core {
     }
 }
 
-/// A told message that `by` has taken and passes on to `to`. Dropped, it is lost: its target has ended, or the wait for room is unwound.
-pub(crate) struct InHand<'a, M> {
+/// A message that a relay has taken out of its mailbox for good, and is to give on, with the reply that it owes for it. Dropped, it is lost, and the asker, if there is one, learns
+/// that there is no reply.
+pub(crate) struct InHand<'a, M: Message> {
     by: &'a Core,
     to: ActorId,
-    _message: PhantomData<fn(M)>,
+    reply: Deferred<M::Reply>,
 }
 
-impl<'a, M> InHand<'a, M> {
-    pub(crate) fn new(by: &'a Core, to: ActorId) -> Self {
-        Self { by, to, _message: PhantomData }
+impl<'a, M: Message> InHand<'a, M> {
+    pub(crate) fn new(by: &'a Core, to: ActorId, reply: Deferred<M::Reply>) -> Self {
+        Self { by, to, reply }
     }
 
-    /// It is there.
-    pub(crate) fn arrived(self) {
+    /// It has come to where it was going. Gives the reply that is owed still.
+    pub(crate) fn arrived(mut self) -> Deferred<M::Reply> {
+        let reply = std::mem::replace(&mut self.reply, Deferred::nobody());
         std::mem::forget(self);
+        reply
     }
 }
 
-impl<M> Drop for InHand<'_, M> {
+impl<M: Message> Drop for InHand<'_, M> {
     fn drop(&mut self) {
-        self.by.loses(self.to, type_name::<M>());
+        if self.reply.is_awaited() {
+            self.reply.note_lost(self.to);
+        } else {
+            self.by.loses(self.to, type_name::<M>());
+        }
     }
 }

@@ -83,6 +83,14 @@ pub(crate) fn forward<M: Message>(target: &Core, boxed: Boxed<Passed<M>>) -> Res
     pass(target, boxed).or_else(|boxed| not_forwarded(target, boxed))
 }
 
+/// As [`forward`], of a message that nobody takes back: if the mailbox is closed it is lost, and the waiter for the reply learns why.
+pub(crate) fn forward_for_good<M: Message>(target: &Core, boxed: Boxed<Passed<M>>) {
+    if let Err(mut boxed) = pass(target, boxed) {
+        boxed.content().owed.note_lost(target.id());
+        let _ = not_forwarded(target, boxed);
+    }
+}
+
 /// As [`forward`]; if the mailbox is closed, all that was to be passed comes back.
 pub(crate) fn pass<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) -> Result<(), Boxed<Passed<M>>> {
     let Passed { owed, terms, .. } = boxed.content();
@@ -124,12 +132,12 @@ pub(crate) fn notice<M: Message>(target: &Core, kind: &'static EnvelopeKind<Noti
     pushed.map(|launch| target.launch(launch)).is_ok()
 }
 
-/// Sends what a timer sends: it does not count, and goes ahead of the messages. False: the actor takes no more.
-pub(crate) fn beat<M: Message>(target: &Core, route: &Route<M>, msg: M, timer: &Timer) -> bool {
+/// Sends what a timer sends: it does not count, and goes ahead of the messages. `Err`: the actor takes no more.
+pub(crate) fn beat<M: Message>(target: &Core, route: &Route<M>, msg: M, timer: &Timer) -> Result<(), M> {
     timer.set_queued(true);
     let boxed = Boxed::new(route.beat, Beat { msg, timer: timer.clone() });
     let pushed = target.mailbox.lock().push_due(boxed);
-    pushed.map(|launch| target.launch(launch)).map_err(|boxed| drop(boxed.open().over())).is_ok()
+    pushed.map(|launch| target.launch(launch)).map_err(|boxed| boxed.open().over())
 }
 
 /// Says that a stream of `M`s has ended, behind all of them. It does not count.

@@ -9,7 +9,7 @@ use super::busy::Launch;
 use super::cell::Core;
 use super::envelope::Envelope;
 use super::lifecycle::say_ended;
-use super::mailbox_state::{EndQueue, MailboxState, Phase, Stage};
+use super::mailbox_state::{EndQueue, Extras, MailboxState, Phase, Stage};
 use super::monitor;
 use super::ties::Ties;
 use super::waiting::WaitingEnvelope;
@@ -37,9 +37,10 @@ impl MailboxState {
         self.extras.as_ref().map_or((0, 0), |extras| (extras.drained, extras.given_back))
     }
 
-    /// How many messages nobody has handled: it goes through all of them. Those of timers are not among them.
+    /// How many messages nobody has handled, those that wait for room among them: it goes through all of them. Those of timers are not among them.
     pub(super) fn unhandled(&self) -> usize {
-        let aside = self.extras.as_ref().map_or(0, |extras| extras.passed.count() + extras.stash.count());
+        let aside = |extras: &Extras| extras.passed.count() + extras.stash.count() + extras.waiting.len();
+        let aside = self.extras.as_deref().map_or(0, aside);
         self.queue.count() + aside
     }
 

@@ -183,6 +183,16 @@ impl Table {
     pub(super) fn len(&self) -> usize {
         self.children.lock().entries.len()
     }
+
+    /// Of a supervisor that has not ended: those that it has not counted are left, and so are those below them.
+    pub(super) fn tally_so_far(&self) -> Shutdown {
+        let mut tally = *self.tally.lock();
+        for entry in self.entries() {
+            tally.left += 1;
+            entry.nested.iter().for_each(|nested| tally.add(nested.tally_so_far()));
+        }
+        tally
+    }
 }
 
 /// The children of one life of a supervisor.

@@ -169,7 +169,19 @@ impl Drop for Team {
         let _says = SaysEnded(&Arc::clone(&self.table));
         if !self.posts.is_empty() {
             self.table.kill_all(self.life);
-            self.end_all();
+            CountsLeft(self).0.end_all();
+        }
+    }
+}
+
+/// Counts the children whose ends are not waited for any more, as a wait was unwound: each as far as is known.
+struct CountsLeft<'a>(&'a mut Team);
+
+impl Drop for CountsLeft<'_> {
+    fn drop(&mut self) {
+        for post in self.0.posts.values().filter(|post| post.state != PostState::Over) {
+            let exit = post.watch.life.with(|life| life.exit());
+            post.strong.iter().for_each(|strong| post.count(&self.0.table, strong.core(), exit.as_ref()));
         }
     }
 }
@@ -319,14 +331,18 @@ impl Post {
         self.core().is_none_or(|core| await_in(core, &self.watch.life, by_ns, is_down).is_ok())
     }
 
-    /// What has become of the child, and of those below it.
-    fn tally(&self, core: &Core, exit: Option<&Exit>) -> Shutdown {
+    /// Counts what has become of the child, and of those below it.
+    fn count(&self, table: &Table, core: &Core, exit: Option<&Exit>) {
         let mut tally = Shutdown::default();
         tally.count(core, exit);
         if let Some(nested) = self.spec.body.nested() {
-            tally.add(*nested.tally.lock());
+            tally.add(if exit.is_some() { *nested.tally.lock() } else { nested.tally_so_far() });
         }
-        tally
+        if self.state == PostState::Pending {
+            // It was down before, and nothing but its queue ends now.
+            tally = Shutdown { drained: tally.drained, lost: tally.lost, ..Shutdown::default() };
+        }
+        table.tally.lock().add(tally);
     }
 }
 
@@ -504,7 +520,6 @@ impl Team {
         if post.state == PostState::Over {
             return;
         }
-        let was_pending = post.state == PostState::Pending;
         if !post.is_down_by(by_ns) {
             post.kill();
         }
@@ -516,19 +531,15 @@ impl Team {
             post.give_up(&self.table, key); // It computes.
         }
         let goes_on = !for_good && post.spec.restart != Restart::Temporary;
-        post.state = if goes_on { PostState::Pending } else { PostState::Over };
         self.table.change(key, |entry| entry.is_pending = goes_on);
         if !goes_on {
             post.end_vacant(last_wait_ns(&self.table));
         }
         if for_good && let Some(strong) = strong {
-            let mut tally = post.tally(strong.core(), exit.as_ref());
-            if was_pending {
-                // It was down before, and nothing but its queue ends now.
-                tally = Shutdown { drained: tally.drained, lost: tally.lost, ..Shutdown::default() };
-            }
-            self.table.tally.lock().add(tally);
+            post.count(&self.table, strong.core(), exit.as_ref());
         }
+        // Not before: a wait may be unwound until here.
+        post.state = if goes_on { PostState::Pending } else { PostState::Over };
     }
 
     /// Ends all children, for good. Each is forgotten as soon as it is counted.
