@@ -224,7 +224,7 @@ fn call(to: &Recipient<Told>, told: Told, random: &mut Random, later: &mut Vec<P
     let fate = Arc::clone(&told.fate);
     let answer = match (to.try_call(told), random.below(4)) {
         (Ok(pending), 0) => pending.wait_timeout(random.below(20) as u32 * MS),
-        (Ok(pending), 1) => pending.wait_timeout(Duration::from_secs(60)),
+        (Ok(pending), 1) => pending.wait_timeout(200 * MS),
         (Ok(pending), 2) => {
             later.push(pending);
             Ok(())
