@@ -1,7 +1,8 @@
 //! The list of all actors, and the report of a panic.
 
 use green::actor::{
-    Actor, ActorInfo, Addr, Backoff, Builder, Child, ChildState, Exit, Pool, Supervisor, actors, messages,
+    Actor, ActorInfo, Addr, Backoff, Builder, ByKey, Child, ChildState, Context, Exit, Handler, Keyed, Message, Pool,
+    Supervisor, actors, messages, metrics,
 };
 
 use crate::Hand;
@@ -126,4 +127,71 @@ fn a_hook_of_the_programs_own_is_all_that_reports_a_panic() {
     ended.assert_success();
     assert!(ended.output.contains("of Some(\"db 1\")"), "{}", ended.output);
     assert!(!ended.output.contains("in actor"), "{}", ended.output);
+}
+
+struct Key(Gate, Gate);
+impl Message for Key {
+    type Reply = ();
+}
+impl Keyed for Key {
+    type Key = u8;
+    fn key(&self) -> u8 {
+        0
+    }
+}
+impl Handler<Key> for Talks {
+    fn handle(&mut self, Key(begun, gate): Key, _: &mut Context<Self>) {
+        begun.open();
+        gate.wait();
+    }
+}
+
+/// What was passed on takes no room in the mailbox, and is queued there nevertheless.
+#[test]
+fn messages_that_a_pool_has_passed_on_are_in_the_numbers_of_its_worker() {
+    for workers in [1, 2, 4] {
+        bounded(move || {
+            runtime(workers).run(|| {
+                let (begun, gate) = (Gate::new(), Gate::new());
+                let pool = Child::pool("keys", || Pool::by_key(2, || Talks));
+                let sup = Supervisor::one_for_one().child(pool).start().unwrap();
+                let pool = sup.get::<Pool<Talks, ByKey>>("keys").unwrap();
+                (0..11).for_each(|_| pool.tell(Key(begun.clone(), gate.clone())).unwrap());
+                begun.wait();
+                let in_list = || actors().iter().map(|actor| actor.queued).max();
+                until(|| pool.queued() == 0 && in_list() == Some(10));
+                let metrics = metrics();
+                assert_eq!((metrics.queued, metrics.longest.len(), metrics.longest[0].queued), (10, 1, 10));
+                let workers = sup.tree().find("keys").unwrap().children.clone();
+                assert_eq!(workers.iter().map(|worker| worker.queued).sum::<usize>(), 10);
+                gate.open();
+                sup.stop();
+                sup.join();
+            });
+        });
+    }
+}
+
+/// Hands each message on to another actor.
+struct HandsOn(Addr<Talks>);
+impl Actor for HandsOn {}
+impl Handler<Key> for HandsOn {
+    fn handle(&mut self, msg: Key, ctx: &mut Context<Self>) {
+        let _ = ctx.forward(&self.0.recipient(), msg);
+    }
+}
+
+#[test]
+fn messages_that_were_forwarded_are_queued_where_they_are_and_those_put_aside_are_not() {
+    everywhere(|| {
+        let (begun, gate) = (Gate::new(), Gate::new());
+        let talks = Talks.start();
+        let hands_on = HandsOn(talks.clone()).start();
+        (0..4).for_each(|_| hands_on.tell(Key(begun.clone(), gate.clone())).unwrap());
+        begun.wait();
+        until(|| talks.queued() == 3);
+        assert_eq!(find(&talks).unwrap().queued, 3);
+        gate.open();
+        until(|| talks.queued() == 0);
+    });
 }
