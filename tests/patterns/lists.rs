@@ -114,6 +114,27 @@ fn the_report_of_a_panic_names_the_actor_and_its_type() {
 }
 
 #[test]
+fn the_report_of_a_panic_names_the_actor_on_several_workers_and_below_a_supervisor_and_in_a_pool() {
+    for workers in ["2", "4"] {
+        let ended = in_a_child(&[], || {
+            runtime(workers.parse().unwrap()).run(|| {
+                let pool = Child::pool("hands", || Pool::by_key(1, || Talks));
+                let sup = Supervisor::one_for_one().child(Child::new("child", || Talks)).child(pool).start().unwrap();
+                let named = Builder::new().name("alone").start(Talks).unwrap();
+                assert!(named.send(Panic).is_err());
+                assert!(sup.get::<Talks>("child").unwrap().send(Panic).is_err());
+                assert!(sup.get::<Pool<Talks, ByKey>>("hands").unwrap().send(PanicThere).is_err());
+            });
+        });
+        ended.assert_success();
+        for name in ["alone", "child", "hands 1"] {
+            let line = format!(" \"{name}\" (patterns::lists::Talks)\n");
+            assert!(ended.output.contains(&line), "{workers} workers, {line}: {}", ended.output);
+        }
+    }
+}
+
+#[test]
 fn a_hook_of_the_programs_own_is_all_that_reports_a_panic() {
     let ended = in_a_child(&[], || {
         std::panic::set_hook(Box::new(|_| {
@@ -143,6 +164,22 @@ impl Handler<Key> for Talks {
     fn handle(&mut self, Key(begun, gate): Key, _: &mut Context<Self>) {
         begun.open();
         gate.wait();
+    }
+}
+
+struct PanicThere;
+impl Message for PanicThere {
+    type Reply = ();
+}
+impl Keyed for PanicThere {
+    type Key = u8;
+    fn key(&self) -> u8 {
+        0
+    }
+}
+impl Handler<PanicThere> for Talks {
+    fn handle(&mut self, _: PanicThere, _: &mut Context<Self>) {
+        panic!("as told");
     }
 }
 
