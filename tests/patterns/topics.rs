@@ -155,8 +155,13 @@ fn who_is_told_of_the_lag_may_be_made_where_it_is_passed() {
         (0..10).for_each(|number| assert_eq!(topic.publish(News(number)), 1));
         gate.open();
         until(|| matches!(all(&listener).last(), Some(Heard::News(9))));
-        let Lagged::Lost(count) = told.recv_timeout(LONG).unwrap() else { panic!("it goes on") };
-        assert!((7..=9).contains(&count), "{count}");
+        // Of ten, one is in its mailbox, one in the relay's hand, and one queued, at most. It may be told in two parts.
+        let mut lost = 0;
+        while lost < 7 {
+            let Lagged::Lost(messages) = told.recv_timeout(LONG).unwrap() else { panic!("it goes on") };
+            lost += messages;
+        }
+        assert!(lost <= 9, "{lost}");
         // The subscription has the last address of it.
         topic.unsubscribe(&listener.recipient());
         assert_eq!(told.recv_timeout(LONG), Err(green::channel::RecvTimeoutError::Disconnected));
