@@ -286,6 +286,8 @@ fn a_chain_that_reenters_without_end_is_told_and_overflows_nothing() {
     });
 }
 
+type Sends = Box<dyn FnOnce() + Send>;
+
 /// Larger than the whole stack of the actor that it is sent to.
 type TooLarge = Large<{ 256 << 10 }>;
 struct FillAll;
@@ -302,7 +304,7 @@ impl Handler<FillAll> for Sum {
 fn a_message_larger_than_its_actors_stack_is_refused_with_both_sizes_and_the_names() {
     let sum = Builder::new().name("small one").stack_size(64 << 10).start(Sum).unwrap();
     let recipient = sum.recipient::<TooLarge>();
-    let ways: [(&str, Box<dyn FnOnce() + Send>); 7] = [
+    let ways: [(&str, Sends); 7] = [
         (
             "call",
             Box::new({

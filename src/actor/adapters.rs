@@ -180,7 +180,7 @@ impl<M: Message> Recipient<M> {
     /// Makes a recipient of other messages, of which `f` makes those that this one takes.
     ///
     /// So an actor listens to others under types of its own. What is told waits for room where it goes, in order; an ask is
-    /// answered there, as one that was [forwarded](Context::forward). The new recipient keeps this one's actor alive, and ends when that
+    /// answered there, as one that was [forwarded](Context::forward). What is told while a supervisor starts that one again waits for its next life. The new recipient keeps this one's actor alive, and ends when that
     /// does, for the same reason; it lives on when a supervisor starts that one again. For messages with another reply there is [`from_fn`](Self::from_fn), whose closure may ask.
     ///
     /// ```

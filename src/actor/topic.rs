@@ -37,7 +37,7 @@ use crate::base::lock::{Lock, lock};
 /// ```
 #[derive(Clone, Debug)]
 pub enum Lag {
-    /// The publisher waits for room: nothing is lost, and the slowest subscriber sets the pace.
+    /// The publisher waits for room: nothing is lost, and the slowest subscriber sets the pace. Also not while a supervisor starts the subscriber again.
     Block,
     /// What has waited longest is dropped. This recipient, as a rule the subscriber, is told how much was lost, before what comes next.
     DropOldest(Recipient<Lagged>),

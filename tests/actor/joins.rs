@@ -402,11 +402,10 @@ impl Handler<Get> for Newborn {
     }
 }
 
+type Start = fn(Box<dyn Fn() -> Newborn + Send + Sync>) -> Result<i64, String>;
+
 /// Has an actor start something, and gives what that came to and what a newborn was told.
-fn starts(
-    joins: bool,
-    start: fn(Box<dyn Fn() -> Newborn + Send + Sync>) -> Result<i64, String>,
-) -> (Result<i64, String>, Option<String>) {
+fn starts(joins: bool, start: Start) -> (Result<i64, String>, Option<String>) {
     let ((puppet, _log), (answer, answers)) = (Puppet::new(), mpsc::channel());
     let parent = puppet.start();
     let weak = parent.downgrade();

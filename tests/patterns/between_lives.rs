@@ -33,7 +33,9 @@ messages! {
 struct Sibling;
 impl Actor for Sibling {}
 
-fn nothing_is_lost(way: fn(&Recipient<News>) -> Box<dyn Fn(u64) + Send>) {
+type Way = fn(&Recipient<News>) -> Box<dyn Fn(u64) + Send>;
+
+fn nothing_is_lost(way: Way) {
     everywhere(move || {
         let (heard, begun, gate) = (Arc::<AtomicU64>::default(), Gate::new(), Gate::new());
         let (count, first, inside) = (Arc::clone(&heard), begun.clone(), gate.clone());
