@@ -286,14 +286,88 @@ fn a_chain_that_reenters_without_end_is_told_and_overflows_nothing() {
     });
 }
 
+type Sends = Box<dyn FnOnce() + Send>;
+
+/// Larger than the whole stack of the actor that it is sent to.
+type TooLarge = Large<{ 256 << 10 }>;
+struct FillAll;
+impl Message for FillAll {
+    type Reply = [u8; 256 << 10];
+}
+impl Handler<FillAll> for Sum {
+    fn handle(&mut self, _: FillAll, _: &mut Context<Self>) -> [u8; 256 << 10] {
+        black_box([9; 256 << 10])
+    }
+}
+
+#[test]
+fn a_message_larger_than_its_actors_stack_is_refused_with_both_sizes_and_the_names() {
+    let sum = Builder::new().name("small one").stack_size(64 << 10).start(Sum).unwrap();
+    let recipient = sum.recipient::<TooLarge>();
+    let ways: [(&str, Sends); 7] = [
+        (
+            "call",
+            Box::new({
+                let sum = sum.clone();
+                move || _ = by_call::<{ 256 << 10 }>(&sum)
+            }),
+        ),
+        (
+            "send",
+            Box::new({
+                let sum = sum.clone();
+                move || _ = by_send::<{ 256 << 10 }>(&sum)
+            }),
+        ),
+        (
+            "tell",
+            Box::new({
+                let sum = sum.clone();
+                move || _ = by_tell::<{ 256 << 10 }>(&sum)
+            }),
+        ),
+        (
+            "tell async",
+            Box::new({
+                let sum = sum.clone();
+                move || _ = by_tell_async::<{ 256 << 10 }>(&sum)
+            }),
+        ),
+        (
+            "call async",
+            Box::new({
+                let sum = sum.clone();
+                move || _ = by_call_async::<{ 256 << 10 }>(&sum)
+            }),
+        ),
+        ("recipient", Box::new(move || _ = recipient.tell_timeout(large(), LONG))),
+        (
+            "reply",
+            Box::new({
+                let sum = sum.clone();
+                move || _ = sum.call(FillAll)
+            }),
+        ),
+    ];
+    for (way, sends) in ways {
+        // The sender has room for it.
+        let thread = green::thread::Builder::new().stack_size(8 << 20).spawn(sends).unwrap();
+        let payload = thread.join().expect_err(way);
+        let text = payload.downcast_ref::<String>().unwrap();
+        assert!(text.contains("262144 bytes") && text.contains("65536 bytes"), "{way}: {text}");
+        assert!(text.contains("\"small one\"") && text.contains("large_messages::"), "{way}: {text}");
+    }
+    assert_eq!(by_send::<16>(&sum), Some(9));
+}
+
 // Elsewhere the compiler does not probe the stack.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[test]
 fn a_message_too_large_for_a_stack_ends_the_process_with_the_size_of_the_stack_and_the_actors_name() {
     let ended = help::in_a_child(&[], || {
         let sum = Builder::new().name("small one").stack_size(64 << 10).start(Sum).unwrap();
-        // The sender has room for it, the handler has not.
-        let thread = green::thread::Builder::new().stack_size(8 << 20).spawn(move || by_call::<{ 256 << 10 }>(&sum));
+        // The sender has room for it, the handler has not. It is smaller than the stack, of which other frames take a part.
+        let thread = green::thread::Builder::new().stack_size(8 << 20).spawn(move || by_call::<{ 63 << 10 }>(&sum));
         let _ = thread.unwrap().join();
     });
     assert_eq!(ended.signal, Some(6), "{}", ended.output);

@@ -5,6 +5,8 @@
 use std::marker::PhantomData;
 
 use crate::actor::address::Addressed;
+use crate::actor::engine::cell::Core;
+use crate::actor::engine::guard::contained;
 use crate::actor::engine::relay::InHand;
 use crate::actor::engine::tell;
 use crate::actor::glue::passed;
@@ -94,21 +96,54 @@ where
     F: FnMut(N) -> M + Send + 'static,
 {
     fn pass_on(&mut self, msg: N, reply: Deferred<M::Reply>, ctx: &mut Context<Self>) {
-        let mut msg = (self.f)(msg);
+        let msg = (self.f)(msg);
         if reply.is_awaited() {
             // The asker learns why not.
             let (to, route) = self.to.parts();
             return tell::forward_for_good(to, passed(route.passed, msg, reply, ctx.inner.frame().terms()));
         }
-        let in_hand = InHand::<M>::new(ctx.core(), self.to.id(), reply);
-        loop {
-            match self.to.tell(msg) {
-                Ok(()) => return drop(in_hand.arrived()),
-                // For room it waits as long as it takes: those that send here meanwhile wait, too.
-                Err(SendError::Timeout(Some(back))) => msg = back.into_inner(),
-                Err(_) => return,
+        // If that has ended, a signal says so.
+        pass_on(&self.to, msg, reply, ctx.core());
+    }
+}
+
+/// Tells `to` what the relay has in hand. Waits as long as it takes: for room, in which those that send to the relay meanwhile wait, too; and for the
+/// next life of one that a supervisor starts again, where one that drains takes nothing. False: `to` has ended.
+pub(super) fn pass_on<M: Message>(to: &Recipient<M>, msg: M, reply: Deferred<M::Reply>, relay: &Core) -> bool {
+    let mut msg = msg;
+    let in_hand = InHand::<M>::new(relay, to.id(), reply);
+    loop {
+        let error = match to.tell(msg) {
+            Ok(()) => {
+                drop(in_hand.arrived());
+                return true;
             }
+            Err(SendError::Timeout(Some(back))) => {
+                msg = back.into_inner();
+                continue;
+            }
+            Err(error) => RefusedMessage(Some(error)),
+        };
+        let is_closed = matches!(error.0, Some(SendError::Closed(_)));
+        match error.take_if(is_closed && to.core().has_another_life()) {
+            Some(back) => msg = back,
+            None => return !(is_closed && to.is_ended()),
         }
+    }
+}
+
+/// A message that was refused. If the wait for another life is unwound, it is dropped, and its destructor may panic.
+struct RefusedMessage<M>(Option<SendError<M>>);
+
+impl<M> RefusedMessage<M> {
+    fn take_if(mut self, wanted: bool) -> Option<M> {
+        if wanted { self.0.take().and_then(SendError::into_message) } else { None }
+    }
+}
+
+impl<M> Drop for RefusedMessage<M> {
+    fn drop(&mut self) {
+        contained(|| drop(self.0.take()));
     }
 }
 
@@ -145,7 +180,7 @@ impl<M: Message> Recipient<M> {
     /// Makes a recipient of other messages, of which `f` makes those that this one takes.
     ///
     /// So an actor listens to others under types of its own. What is told waits for room where it goes, in order; an ask is
-    /// answered there, as one that was [forwarded](Context::forward). The new recipient keeps this one's actor alive, and ends when that
+    /// answered there, as one that was [forwarded](Context::forward). What is told while a supervisor starts that one again waits for its next life. The new recipient keeps this one's actor alive, and ends when that
     /// does, for the same reason; it lives on when a supervisor starts that one again. For messages with another reply there is [`from_fn`](Self::from_fn), whose closure may ask.
     ///
     /// ```

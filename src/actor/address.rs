@@ -158,7 +158,8 @@ macro_rules! impl_life {
 
             /// Returns how many messages wait in the mailbox.
             ///
-            /// For diagnosis: the number may have changed already. The message that is being handled does not count.
+            /// For diagnosis: the number may have changed already, and it is found by going through the queue. The message that is being handled does
+            /// not count. Those that take no room do, as those that were forwarded, or that a pool has handed on; not those that were put aside.
             ///
             /// ```
             #[doc = include_str!("docs/counter.md")]
@@ -168,7 +169,7 @@ macro_rules! impl_life {
             /// ```
             #[must_use]
             pub fn queued(&self) -> usize {
-                self.strong.core().mailbox.lock().len()
+                self.strong.core().mailbox.lock().queued()
             }
         }
     };

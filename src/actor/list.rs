@@ -58,7 +58,7 @@ impl ActorInfo {
                 Stage::Started => Some(ChildState::Runs),
                 Stage::Leaves | Stage::Vacant | Stage::Buried | Stage::Over => None,
             };
-            (mailbox.len(), state)
+            (mailbox.queued(), state)
         };
         let waits = actor.waits_for();
         Some(Self {

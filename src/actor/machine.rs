@@ -26,6 +26,12 @@ pub trait StateMachine: Sized + Send + 'static {
     /// letter](crate::actor::dead_letters); an asker gets [`SendError::NoReply`](crate::actor::SendError::NoReply).
     const POSTPONED: usize = 256;
 
+    /// That of the [`Machine`]: [`Actor::TRAPS_EXITS`].
+    const TRAPS_EXITS: bool = false;
+
+    /// That of the [`Machine`]: [`Actor::RECEIVE_TIMEOUT`].
+    const RECEIVE_TIMEOUT: Option<Duration> = None;
+
     /// The machine has entered `state`: the first one at its start, then each that differs from the one before. `Some`: how long it may
     /// stay there, before [`timed_out`](Self::timed_out) is called.
     ///
@@ -203,6 +209,8 @@ impl<S: StateMachine> Actor for Machine<S> {
     const MAILBOX: Mailbox = S::MAILBOX;
     const ASK_TIMEOUT: Duration = S::ASK_TIMEOUT;
     const STASH: usize = S::POSTPONED;
+    const TRAPS_EXITS: bool = S::TRAPS_EXITS;
+    const RECEIVE_TIMEOUT: Option<Duration> = S::RECEIVE_TIMEOUT;
 
     fn started(&mut self, ctx: &mut Context<Self>) -> Result<(), Exit> {
         self.enter(ctx);

@@ -19,6 +19,9 @@
 /// 256 KiB is enough for a message of 100 KiB and a reply of 48 KiB in a release build (for a message of 64 KiB by
 /// `call_async`, whose future's result may take the sender's frame once more), for 16 KiB each without optimisation
 /// (8 KiB on riscv64), where the compiler copies at every step; what is larger goes in a [`Box`].
+///
+/// A message, or a reply, that is not smaller than the whole stack of the actor is a panic of whoever sends it, with both sizes. One that is smaller, and
+/// still too large for what the handler needs besides, overflows that stack, which ends the process.
 pub trait Message: Send + 'static {
     /// What the handler returns, and the sender of an ask gets. `()` for a message that asks for nothing.
     type Reply: Send + 'static;

@@ -103,7 +103,7 @@ impl ActorMetrics {
         if mailbox.is_dead() {
             return None;
         }
-        let (queued, stage, rests) = (mailbox.len(), mailbox.stage(), mailbox.rests());
+        let (queued, stage, rests) = (mailbox.queued(), mailbox.stage(), mailbox.rests());
         drop(mailbox);
         let count = match stage {
             Stage::Fresh => &mut self.starting,

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -17,6 +18,19 @@ use crate::rt::runtime::Runtime;
 use crate::sched::Shared;
 use crate::sys::clock::{after_ns, now_ns};
 use crate::sys::fork;
+use crate::time::sleep;
+
+/// So often it is looked at whether a circle of joins still stands.
+const LOOKS: Duration = Duration::from_millis(10);
+
+/// So often it is looked at whether a relay has passed on what it had.
+const SETTLES: Duration = Duration::from_millis(1);
+
+/// So often all relays are looked at.
+const ROUNDS: usize = 8;
+
+/// After the deadline relays have so long for what they have heard since.
+const RELAYS_LAST_WAIT: Duration = Duration::from_secs(1);
 
 /// Says what has become of actors that were shut down, and of what was queued: what [`Addr::shutdown`](crate::actor::Addr::shutdown) returns,
 /// [`SupervisorAddr::shutdown`](crate::actor::SupervisorAddr::shutdown), [`Runtime::shutdown`] and [`shutdown`](crate::shutdown()).
@@ -95,12 +109,12 @@ impl fmt::Display for Shutdown {
 pub(super) fn end_one(core: &Core, deadline: Duration) -> Shutdown {
     // Before the stop: a supervised actor may soon have another life.
     let life = LifeEnd::of(core);
-    core.stop(Exit::Shutdown, deadline);
-    let exit = match life.join(core, after_ns(deadline)) {
-        Err(JoinError::Deadlock { cycle }) if cycle.len() == 1 => Err(JoinError::Timeout), // It is the caller.
+    core.stop_life(&life, Exit::Shutdown, deadline);
+    let exit = match by_then(after_ns(deadline), |by_ns| life.join(core, by_ns)) {
+        Err(JoinError::Deadlock { .. }) => Err(JoinError::Timeout), // It is the caller.
         Err(_) => {
             core.kill_life(&life);
-            life.join(core, after_ns(LAST_WAIT))
+            by_then(after_ns(LAST_WAIT), |by_ns| life.join(core, by_ns))
         }
         ended => ended,
     };
@@ -112,12 +126,29 @@ pub(super) fn end_one(core: &Core, deadline: Duration) -> Shutdown {
     end
 }
 
+/// What `join` gives until then. Where all wait for the next one's end, in a circle, one of the others may have a time-out: so that is looked at again.
+/// `Deadlock`: the actor is the caller.
+fn by_then(by_ns: u64, join: impl Fn(u64) -> Result<Exit, JoinError>) -> Result<Exit, JoinError> {
+    loop {
+        match join(by_ns) {
+            Err(JoinError::Deadlock { cycle }) if cycle.len() > 1 => {
+                if now_ns() >= by_ns {
+                    return Err(JoinError::Timeout);
+                }
+                sleep(LOOKS);
+            }
+            ended => return ended,
+        }
+    }
+}
+
 impl Runtime {
     /// Ends the runtime in good order: stops its actors and waits for them, kills those that have not ended within
     /// `deadline`, and then does what its drop does: cancels its threads, and waits for them.
     ///
     /// A supervisor stops its own children, in its order. Adapters ([`Recipient::map`](crate::actor::Recipient::map) and the like) and subscriptions
-    /// of topics end first, so that what they have gets to where it goes; they have half of the time at most, and five seconds. Actors that are started meanwhile are stopped, too. The answer counts actors
+    /// of topics pass on what they have first, in half of the time at most, and five seconds; they end last, so what actors say while they are
+    /// stopped gets through them, where it goes to one that still takes it. Actors that are started meanwhile are stopped, too. The answer counts actors
     /// and their messages, not threads. Called by one of the runtime's own actors, it does not wait for that one; but a supervised
     /// actor is ended by its supervisor, in the midst of this call. A cancellation point.
     ///
@@ -188,25 +219,53 @@ fn with_others(late: &mut Vec<Weak>, shared: &Shared) -> io::Result<Vec<Weak>> {
     Ok(actors)
 }
 
-/// Ends the relays while what they pass on is still taken, those first whose messages go through others. One that waits for room until half of the
-/// time is over, or for [`DRAIN`], waits on while the others end. Gives those that have not ended, and the actors that are no relays.
-fn end_relays(mut actors: Vec<Weak>, by_ns: u64, end: &mut Shutdown) -> Vec<Weak> {
-    let left = Duration::from_nanos(by_ns.saturating_sub(now_ns()));
-    let until_ns = after_ns(DRAIN.min(left / 2));
-    let farthest = actors.iter().map(|actor| actor.core().distance()).max().unwrap_or(0);
-    for distance in (1..=farthest).rev() {
-        let (relays, mut others): (Vec<_>, _) =
-            actors.into_iter().partition(|actor| actor.core().distance() == distance);
-        relays.iter().for_each(|relay| relay.core().stop(Exit::Shutdown, left));
+/// The relays, those first whose messages go through others; and the other actors.
+fn relays_and_others(actors: Vec<Weak>) -> (Vec<Weak>, Vec<Weak>) {
+    let (mut relays, others): (Vec<_>, _) = actors.into_iter().partition(|actor| actor.core().distance() > 0);
+    relays.sort_by_key(|relay| Reverse(relay.core().distance()));
+    (relays, others)
+}
+
+/// Waits until each relay has been seen at rest: what it had is where it goes, and that still takes it. For half of the time at most, or for [`DRAIN`].
+/// What one passes on may come to another by a closure, so they are looked at again.
+fn settle(relays: &[Weak], by_ns: u64) {
+    relays.iter().for_each(|relay| relay.core().counts_losses());
+    let until_ns = after_ns(DRAIN.min(left_until(by_ns) / 2));
+    for _ in 0..ROUNDS {
+        let mut have_rested = true;
         for relay in relays {
-            match join(relay.core(), until_ns) {
-                Ok(exit) => end.count(relay.core(), Some(&exit)),
-                Err(_) => others.push(relay),
+            while !relay.core().rests() && now_ns() < until_ns {
+                have_rested = false;
+                // As a join it is told of, who waits for room there and is waited for here.
+                match join(relay.core(), until_ns.min(after_ns(SETTLES))) {
+                    Err(JoinError::Timeout) => {}
+                    _ => break,
+                }
             }
         }
-        actors = others;
+        if have_rested {
+            break;
+        }
     }
-    actors
+}
+
+/// Ends relays, one after the other. Those that have not ended by then are `late`.
+fn end_relays(relays: Vec<Weak>, by_ns: u64, end: &mut Shutdown, late: &mut Vec<Weak>) {
+    for relay in relays {
+        relay.core().stop(Exit::Shutdown, left_until(by_ns));
+        await_end(relay, by_ns, end, late);
+    }
+}
+
+fn await_end(actor: Weak, by_ns: u64, end: &mut Shutdown, late: &mut Vec<Weak>) {
+    match join(actor.core(), by_ns) {
+        Ok(exit) => end.count(actor.core(), Some(&exit)),
+        Err(_) => late.push(actor),
+    }
+}
+
+fn left_until(by_ns: u64) -> Duration {
+    Duration::from_nanos(by_ns.saturating_sub(now_ns()))
 }
 
 /// Those that cannot be listed have not ended.
@@ -224,34 +283,53 @@ fn end_listed(shared: &Shared, deadline: Duration, end: &mut Shutdown) -> io::Re
     let by_ns = after_ns(deadline);
     // Those that are started meanwhile are found by another look.
     let mut late = Vec::new();
+    while now_ns() < by_ns {
+        let actors = with_others(&mut late, shared)?;
+        let before = *end;
+        let (relays, others) = relays_and_others(actors);
+        settle(&relays, by_ns);
+        // Their supervisors stop the others.
+        let roots = others.iter().filter(|actor| !actor.core().mailbox.lock().is_kept());
+        roots.for_each(|actor| actor.core().stop(Exit::Shutdown, left_until(by_ns)));
+        // When the deadline has passed, this still says which have ended.
+        others.into_iter().for_each(|actor| await_end(actor, by_ns, end, &mut late));
+        end_relays(relays, by_ns, end, &mut late);
+        if *end == before {
+            // All that are left wait for the caller, or the time is over, or there are none.
+            break;
+        }
+    }
+    kill_listed(shared, late, end)
+}
+
+/// Kills those that there are, and those that they start with their last words, until there are none, or the time for that is over.
+fn kill_listed(shared: &Shared, late: Vec<Weak>, end: &mut Shutdown) -> io::Result<()> {
+    let mut late = late;
+    let last_ns = after_ns(LAST_WAIT);
+    // The relays hear what is lost by that before their own end.
+    let (relays, others) = relays_and_others(with_others(&mut late, shared)?);
+    relays.iter().for_each(|relay| relay.core().counts_losses());
+    kill_all(others, last_ns, end, &mut late);
+    end_relays(relays, after_ns(RELAYS_LAST_WAIT), end, &mut late);
+    let last_ns = last_ns.max(after_ns(RELAYS_LAST_WAIT));
     loop {
         let actors = with_others(&mut late, shared)?;
-        if actors.is_empty() || now_ns() >= by_ns {
-            break;
-        }
         let before = *end;
-        let actors = end_relays(actors, by_ns, end);
-        let left = Duration::from_nanos(by_ns.saturating_sub(now_ns()));
-        // Their supervisors stop the others.
-        let roots = actors.iter().filter(|actor| !actor.core().mailbox.lock().is_kept());
-        roots.for_each(|actor| actor.core().stop(Exit::Shutdown, left));
-        for actor in actors {
-            // When the deadline has passed, this still says which have ended.
-            match join(actor.core(), by_ns) {
-                Ok(exit) => end.count(actor.core(), Some(&exit)),
-                Err(_) => late.push(actor),
-            }
-        }
-        if *end == before {
-            // All that are left wait for the caller, or the time is over.
+        kill_all(actors, last_ns, end, &mut late);
+        if *end == before || now_ns() >= last_ns {
             break;
         }
     }
-    let actors = with_others(&mut late, shared)?;
-    actors.iter().for_each(|actor| actor.core().kill());
-    let last_ns = after_ns(LAST_WAIT);
-    for actor in actors {
-        end.count(actor.core(), join(actor.core(), last_ns).ok().as_ref());
-    }
+    late.iter().for_each(|actor| end.count(actor.core(), None));
     Ok(())
+}
+
+fn kill_all(actors: Vec<Weak>, last_ns: u64, end: &mut Shutdown, late: &mut Vec<Weak>) {
+    actors.iter().for_each(|actor| actor.core().kill());
+    for actor in actors {
+        match by_then(last_ns, |by_ns| join(actor.core(), by_ns)) {
+            Ok(exit) => end.count(actor.core(), Some(&exit)),
+            Err(_) => late.push(actor),
+        }
+    }
 }

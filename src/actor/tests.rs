@@ -89,6 +89,18 @@ mod crew {
         assert_eq!(crew.take_free().unwrap().index(), 0);
     }
 
+    /// The next life's message waits for nobody: it is queued.
+    #[test]
+    fn a_worker_that_was_found_shut_when_it_had_ended_already_is_down() {
+        let crew = Crew::new(1);
+        let place = Place::new(&crew, 0);
+        place.started();
+        let old = crew.take_at(0, 1).unwrap();
+        place.ended();
+        old.finds_shut();
+        assert!(crew.can_take_at(0, 1));
+    }
+
     #[test]
     fn a_seat_that_is_dropped_is_free_and_one_of_a_dying_worker_is_not() {
         let crew = Crew::new(2);
@@ -157,5 +169,40 @@ mod addresses {
             assert_eq!(ended.status.signal(), Some(libc::SIGABRT), "{way}: {said}");
             assert!(said.contains("more than 2^31 addresses of one actor"), "{way}: {said}");
         }
+    }
+}
+
+/// A stop that is meant for one life of a supervised actor.
+#[cfg(not(miri))]
+mod lives {
+    use std::time::Duration;
+
+    use crate::actor::address::Addressed;
+    use crate::actor::engine::lifecycle::LifeEnd;
+    use crate::actor::{Actor, Backoff, Child, ChildState, Exit, Supervisor};
+
+    struct Idle;
+    impl Actor for Idle {}
+
+    #[test]
+    fn a_stop_of_a_life_that_has_ended_leaves_the_next_one_alone() {
+        let long = Duration::from_secs(60);
+        let sup =
+            Supervisor::one_for_one().backoff(Backoff::none()).child(Child::new("idle", || Idle)).start().unwrap();
+        let idle = sup.get::<Idle>("idle").unwrap();
+        let life = LifeEnd::of(idle.core());
+        idle.core().kill();
+        let restarts = || sup.tree().children[0].restarts;
+        let start = std::time::Instant::now();
+        while restarts() != 1 || sup.tree().children[0].state != ChildState::Runs {
+            assert!(start.elapsed() < long);
+            std::thread::yield_now();
+        }
+        let next = LifeEnd::of(idle.core());
+        idle.core().stop_life(&life, Exit::Shutdown, long);
+        // The first stop of a life says why it ends.
+        let second = Exit::Error("the second".to_owned());
+        idle.core().stop_life(&next, second.clone(), long);
+        assert_eq!(next.join(idle.core(), crate::sys::clock::NEVER), Ok(second));
     }
 }

@@ -14,11 +14,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use crate::actor::adapters::pass_on;
 use crate::actor::address::Addressed;
-use crate::actor::engine::cell::Core;
 use crate::actor::engine::guard::contained;
 use crate::actor::engine::lost::lost;
-use crate::actor::engine::relay::InHand;
 use crate::actor::engine::tell::notice;
 use crate::actor::handling;
 use crate::actor::member_list::MemberList;
@@ -38,7 +37,7 @@ use crate::base::lock::{Lock, lock};
 /// ```
 #[derive(Clone, Debug)]
 pub enum Lag {
-    /// The publisher waits for room: nothing is lost, and the slowest subscriber sets the pace.
+    /// The publisher waits for room: nothing is lost, and the slowest subscriber sets the pace. Also not while a supervisor starts the subscriber again.
     Block,
     /// What has waited longest is dropped. This recipient, as a rule the subscriber, is told how much was lost, before what comes next.
     DropOldest(Recipient<Lagged>),
@@ -179,7 +178,9 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
     /// Has `to` told of all that is published from now on, in order. Does not wait. False: it is subscribed already.
     ///
     /// Up to `queue` messages wait for it here, besides those in its mailbox; `lag` says what happens to one more. The subscription ends
-    /// with the subscriber, and goes on over a [restart](crate::actor::Supervisor). It keeps neither `to` nor the recipient in `lag` alive.
+    /// with the subscriber, and goes on over a [restart](crate::actor::Supervisor). It does not keep `to` alive. The
+    /// recipient in `lag` it does, unless that is `to` itself: so that may be made where it is passed, but an [adapter](Recipient::map) of the subscriber there
+    /// would keep the subscriber alive.
     ///
     /// ```
     /// # use green::actor::{Lag, Recipient, Topic, messages};
@@ -209,10 +210,12 @@ impl<M: Message<Reply = ()> + Clone> Topic<M> {
         };
         let (to_relay, topic) = (to.downgrade(), Arc::downgrade(&self.0));
         let ring = if let RelayQueue::DropsOldest(ring) = &queue { Some(Arc::clone(ring)) } else { None };
-        let relay = Relay { to: to_relay, told: told.map(Recipient::downgrade), topic, ring, is_over: false };
+        let distance = told.map_or(0, |told| told.core().distance()).max(to.core().distance());
+        let told = told.map(|told| LagListener::new(told, to.id()));
+        let relay = Relay { to: to_relay, told, topic, ring, is_over: false };
         let relay = Builder::new().mailbox(mailbox).start(relay);
         let relay = relay.unwrap_or_else(|error| panic!("failed to start a subscription: {error}"));
-        relay.core().relays_to(to.core().distance());
+        relay.core().relays_to(distance);
         let subscriber = Arc::new(Subscriber { actor: to.id(), relay, queue });
         // One whose relay has ended with its runtime is over.
         take_out(&self.0, to.id(), |other| other.relay.is_ended());
@@ -356,10 +359,31 @@ impl Message for EndOfTopic {
     type Reply = ();
 }
 
+/// Who is told of the lag.
+enum LagListener {
+    /// The subscription keeps it no more than as a subscriber.
+    Subscriber(WeakRecipient<Lagged>),
+    /// Made for the subscription, perhaps, so that nobody else has it.
+    Other(Recipient<Lagged>),
+}
+
+impl LagListener {
+    fn new(told: &Recipient<Lagged>, subscriber: ActorId) -> Self {
+        if told.id() == subscriber { Self::Subscriber(told.downgrade()) } else { Self::Other(told.clone()) }
+    }
+
+    fn recipient(&self) -> Option<Recipient<Lagged>> {
+        match self {
+            Self::Subscriber(told) => told.upgrade(),
+            Self::Other(told) => Some(told.clone()),
+        }
+    }
+}
+
 /// One subscription.
 struct Relay<M: Message> {
     to: WeakRecipient<M>,
-    told: Option<WeakRecipient<Lagged>>,
+    told: Option<LagListener>,
     topic: Weak<Subscribers<M>>,
     /// Where the oldest is dropped.
     ring: Option<Arc<Lock<Newest<M>>>>,
@@ -385,7 +409,7 @@ impl<M: Message> Relay<M> {
 
     fn deliver(&self, msg: M, ctx: &mut Context<Self>) {
         let is_there = match self.to.upgrade() {
-            Some(to) => pass_on(&to, msg, ctx.core()),
+            Some(to) => pass_on(&to, msg, Deferred::nobody(), ctx.core()),
             None => {
                 ctx.core().loses(self.to.id(), type_name::<M>());
                 contained(|| drop(msg));
@@ -410,8 +434,8 @@ impl<M: Message> Relay<M> {
     }
 
     fn say(&self, lagged: Lagged, ctx: &Context<Self>) {
-        if let Some(told) = self.told.as_ref().and_then(WeakRecipient::upgrade) {
-            pass_on(&told, lagged, ctx.core());
+        if let Some(told) = self.told.as_ref().and_then(LagListener::recipient) {
+            pass_on(&told, lagged, Deferred::nobody(), ctx.core());
         }
     }
 
@@ -427,27 +451,6 @@ impl<M: Message> Relay<M> {
             lose(self.to.id(), type_name::<M>());
             // One that panics is no matter of the next.
             contained(|| drop(msg));
-        }
-    }
-}
-
-/// Waits for room as long as it takes. False: the other has ended.
-fn pass_on<M: Message>(to: &Recipient<M>, msg: M, relay: &Core) -> bool {
-    let mut msg = msg;
-    let in_hand = InHand::<M>::new(relay, to.id(), Deferred::nobody());
-    loop {
-        match to.tell(msg) {
-            Ok(()) => {
-                drop(in_hand.arrived());
-                return true;
-            }
-            Err(SendError::Timeout(Some(back))) => msg = back.into_inner(),
-            // It may be between two lives.
-            Err(error) => {
-                let is_closed = matches!(error, SendError::Closed(_));
-                contained(|| drop(error));
-                return !(is_closed && to.is_ended());
-            }
         }
     }
 }

@@ -3,10 +3,12 @@
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, JoinError, Mailbox, Message, SendError};
+use green::actor::{
+    Actor, Addr, Builder, Context, Exit, Handler, JoinError, Mailbox, Message, Pool, SendError, Supervisor,
+};
 
 use crate::help::{Spot, until, until_parked};
-use crate::{Do, Gate, LONG, Puppet, everywhere};
+use crate::{Do, Gate, Get, LONG, Puppet, everywhere};
 
 /// Less than the time-out of an ask: who comes back by then was told.
 const AT_ONCE: Duration = Duration::from_secs(3);
@@ -343,5 +345,111 @@ fn a_tell_to_a_full_mailbox_waits_for_as_long_as_it_takes_elsewhere() {
         assert!(!tells.is_finished());
         drop(held);
         tells.join().unwrap().unwrap();
+    });
+}
+
+/// One of the others in the circle has a time-out, so it ends in good order, well before the deadline of the shutdown.
+#[test]
+fn a_shutdown_in_a_circle_of_joins_kills_nobody_before_its_deadline() {
+    everywhere(|| {
+        let [shuts, joins, is_patient] = puppets(3).try_into().unwrap();
+        let (first, joined) = (shuts.clone(), Spot::default());
+        let mark = joined.clone();
+        let patient = Do::new(move |_: &mut Puppet, ctx: &mut Context<Puppet>| {
+            mark.mark();
+            ctx.stop();
+            first.join_timeout(Duration::from_millis(500))
+        });
+        let patient = is_patient.call(patient).unwrap();
+        until(|| joined.waits_for() == Some("actor's end"));
+        let joined = Spot::default();
+        let mark = joined.clone();
+        joins
+            .tell(Do::new(move |_, _| {
+                mark.mark();
+                is_patient.join();
+            }))
+            .unwrap();
+        until(|| joined.waits_for() == Some("actor's end"));
+        let end = shuts.send_timeout(Do::new(move |_, _| joins.shutdown(LONG)), LONG).unwrap();
+        assert_eq!((end.stopped, end.killed, end.left), (1, 0, 0), "{end}");
+        assert_eq!(patient.wait().unwrap(), Err(JoinError::Timeout));
+    });
+}
+
+/// Has a word for the one that waits for its start.
+struct Newborn {
+    parent: Addr<Puppet>,
+    joins: bool,
+    answer: mpsc::Sender<String>,
+}
+impl Actor for Newborn {
+    const ASK_TIMEOUT: Duration = Duration::MAX;
+
+    fn started(&mut self, _: &mut Context<Self>) -> Result<(), Exit> {
+        let answer = if self.joins {
+            format!("{:?}", self.parent.join_timeout(Duration::MAX))
+        } else {
+            format!("{:?}", self.parent.send(Do::new(|_, _| ())))
+        };
+        let _ = self.answer.send(answer);
+        Ok(())
+    }
+}
+impl Handler<Get> for Newborn {
+    fn handle(&mut self, _: Get, _: &mut Context<Self>) -> i64 {
+        1
+    }
+}
+
+type Start = fn(Box<dyn Fn() -> Newborn + Send + Sync>) -> Result<i64, String>;
+
+/// Has an actor start something, and gives what that came to and what a newborn was told.
+fn starts(joins: bool, start: Start) -> (Result<i64, String>, Option<String>) {
+    let ((puppet, _log), (answer, answers)) = (Puppet::new(), mpsc::channel());
+    let parent = puppet.start();
+    let weak = parent.downgrade();
+    let newborn = move || Newborn { parent: weak.upgrade().unwrap(), joins, answer: answer.clone() };
+    let started = parent.call(Do::new(move |_, _| start(Box::new(newborn)))).unwrap().wait_timeout(Duration::MAX);
+    (started.unwrap(), answers.try_recv().ok())
+}
+
+#[test]
+fn a_child_that_asks_the_actor_which_starts_its_supervisor_is_told() {
+    everywhere(|| {
+        let (started, told) = starts(false, |newborn| {
+            let sup = Supervisor::one_for_one().child(green::actor::Child::new("newborn", newborn)).start();
+            sup.map(|sup| sup.len() as i64).map_err(|error| error.to_string())
+        });
+        assert_eq!(started, Ok(1));
+        assert!(told.as_ref().is_some_and(|told| told.starts_with("Err(Deadlock")), "{told:?}");
+    });
+}
+
+#[test]
+fn a_worker_that_asks_the_actor_which_asks_its_new_pool_is_told() {
+    everywhere(|| {
+        let (started, told) = starts(false, |newborn| {
+            let pool = Pool::shared(1, newborn).start();
+            pool.send_timeout(Get, LONG).map_err(|error| error.to_string())
+        });
+        assert_eq!(started, Ok(1));
+        assert!(told.as_ref().is_some_and(|told| told.starts_with("Err(Deadlock")), "{told:?}");
+    });
+}
+
+/// Whoever closes the circle is told: the one that starts, or the one that is started.
+#[test]
+fn of_two_of_which_one_joins_and_one_starts_the_other_one_is_told() {
+    everywhere(|| {
+        let (started, told) = starts(true, |newborn| {
+            let sup = Supervisor::one_for_one().child(green::actor::Child::new("newborn", newborn)).start();
+            sup.map(|sup| sup.len() as i64).map_err(|error| error.to_string())
+        });
+        match (started, told) {
+            (Ok(1), Some(told)) => assert!(told.starts_with("Err(Deadlock"), "{told}"),
+            (Err(error), _) => assert!(error.contains("waits for its caller"), "{error}"),
+            other => panic!("{other:?}"),
+        }
     });
 }

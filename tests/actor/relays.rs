@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use green::actor::{Actor, Addr, Builder, Context, Exit, Lag, Mailbox, Recipient, Topic, dead_letters, messages};
+use green::actor::{
+    Actor, Addr, Builder, Context, DeadLetter, Exit, Lag, Mailbox, Recipient, Topic, dead_letters, messages,
+};
+use green::channel::Sender;
 
 use crate::LONG;
 use crate::help::{Gate, Spot, bounded, in_a_child, runtime, until};
@@ -233,6 +236,110 @@ fn a_relay_that_is_stuck_leaves_the_others_their_time() {
             });
             let end = runtime.shutdown(Duration::from_millis(600));
             assert_eq!((other.count.load(Ordering::SeqCst), end.lost, end.left), (100, 9, 0), "{end}");
+        });
+    }
+}
+
+messages! {
+    #[derive(Clone, Debug)]
+    struct Line(usize);
+}
+
+/// Prints a line for each job, once the gate is open.
+struct Worker {
+    gate: Gate,
+    print: Box<dyn Fn(usize) -> bool + Send>,
+}
+impl Actor for Worker {}
+messages! {
+    impl Worker {
+        fn Job(&mut self, number: usize) {
+            self.gate.wait();
+            assert!((self.print)(number), "nobody prints it");
+        }
+    }
+}
+
+type Print = fn(Sender<usize>) -> (Box<dyn Fn(usize) -> bool + Send>, Recipient<Line>);
+
+/// Each way from a worker to the lines, and the printer, which a topic does not keep.
+const PRINTS: [Print; 4] = [
+    |lines| {
+        let printer = Recipient::from_fn(move |Line(number)| lines.send(number).unwrap());
+        let to = printer.clone();
+        (Box::new(move |number| to.tell(Line(number)).is_ok()), printer)
+    },
+    |lines| {
+        let (sender, received) = green::channel::bounded(1);
+        green::spawn(move || received.iter().for_each(|Line(number)| lines.send(number).unwrap()));
+        let printer = Recipient::from(sender);
+        let to = printer.clone();
+        (Box::new(move |number| to.tell(Line(number)).is_ok()), printer)
+    },
+    |lines| {
+        let printer = Recipient::from_fn(move |Line(number)| lines.send(number).unwrap());
+        let outer = printer.map(|Outer(number)| Line(number));
+        (Box::new(move |number| outer.tell(Outer(number)).is_ok()), printer)
+    },
+    |lines| {
+        let printer = Recipient::from_fn(move |Line(number)| lines.send(number).unwrap());
+        let topic = Topic::new();
+        topic.subscribe(&printer, 10, Lag::Block);
+        (Box::new(move |number| topic.publish(Line(number)) == 1), printer)
+    },
+];
+
+#[test]
+fn what_an_actor_says_while_it_drains_gets_through_relays() {
+    for workers in [1, 2, 4] {
+        for (number, print) in PRINTS.into_iter().enumerate() {
+            bounded(move || {
+                let (runtime, gate) = (runtime(workers), Gate::new());
+                let (sender, lines) = green::channel::unbounded();
+                let inside = gate.clone();
+                let _held = runtime.run(move || {
+                    let (print, printer) = print(sender);
+                    let worker = Worker { gate: inside, print }.start();
+                    (0..100).for_each(|number| worker.tell(Job(number)).unwrap());
+                    (worker, printer)
+                });
+                // When the runtime ends already.
+                let opens = std::thread::spawn(move || {
+                    std::thread::sleep(Duration::from_millis(20));
+                    gate.open();
+                });
+                let end = runtime.shutdown(LONG);
+                opens.join().unwrap();
+                let printed: Vec<usize> = lines.try_iter().collect();
+                assert_eq!((printed.len(), end.is_clean()), (100, true), "way {number}: {end}");
+            });
+        }
+    }
+}
+
+#[test]
+fn who_hears_of_dead_letters_by_a_relay_hears_of_those_of_a_drain() {
+    for workers in [1, 2] {
+        bounded(move || {
+            let (runtime, gate) = (runtime(workers), Gate::new());
+            let (sender, heard) = green::channel::unbounded();
+            let inside = gate.clone();
+            let held = runtime.run(move || {
+                let hears = Recipient::from_fn(move |letter: DeadLetter| _ = sender.send(letter.actor));
+                dead_letters().subscribe(&hears);
+                // It dies of the first.
+                let worker = Worker { gate: inside, print: Box::new(|_| false) }.start();
+                (0..10).for_each(|number| worker.tell(Job(number)).unwrap());
+                (worker, hears)
+            });
+            let opens = std::thread::spawn(move || {
+                std::thread::sleep(Duration::from_millis(20));
+                gate.open();
+            });
+            let end = runtime.shutdown(LONG);
+            opens.join().unwrap();
+            assert_eq!((end.failed, end.lost), (1, 9), "{end}");
+            assert_eq!(heard.try_iter().filter(|actor| *actor == held.0.id()).count(), 9);
         });
     }
 }

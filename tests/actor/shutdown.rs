@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use green::Runtime;
 use green::actor::{Actor, Addr, Builder, Context, Exit, Handler, Mailbox, Message, Pending, SendError, dead_letters};
 
-use crate::help::{bounded, in_a_child, scaled, within};
+use crate::help::{bounded, in_a_child, scaled, until, within};
 use crate::{Do, Gate, LONG, Puppet};
 
 fn runtime(workers: usize) -> Runtime {
@@ -478,4 +478,40 @@ fn what_was_drained_by_a_shutdown_is_not_said_to_wait() {
     });
     ended.assert_success();
     assert!(!ended.output.contains("green:"), "{}", ended.output);
+}
+
+/// Starts another one with its last words, and leaves it five messages, of which that gets no further than the first.
+struct Heir(Option<Box<Heir>>);
+impl Actor for Heir {
+    fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
+        let Some(heir) = self.0.take() else { return };
+        let (heir, begun) = (heir.start(), Gate::new());
+        (0..5).for_each(|_| heir.tell(Bequest(begun.clone())).unwrap());
+        begun.wait();
+    }
+}
+struct Bequest(Gate);
+impl Message for Bequest {
+    type Reply = ();
+}
+impl Handler<Bequest> for Heir {
+    fn handle(&mut self, Bequest(begun): Bequest, _: &mut Context<Self>) {
+        begun.open();
+        green::thread::park();
+    }
+}
+
+#[test]
+fn actors_that_others_start_with_their_last_words_are_in_the_answer_of_a_shutdown_that_kills() {
+    for workers in [1, 2, 4] {
+        bounded(move || {
+            let runtime = runtime(workers);
+            let heir = Heir(Some(Box::new(Heir(Some(Box::new(Heir(None)))))));
+            let heir = Builder::new().runtime(&runtime).start(heir).unwrap();
+            until(|| runtime.actor_metrics().resting == 1);
+            let end = runtime.shutdown(Duration::ZERO);
+            assert_eq!((end.killed, end.left, end.drained, end.lost), (3, 0, 0, 8), "{end}");
+            assert!(heir.is_ended());
+        });
+    }
 }

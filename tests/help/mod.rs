@@ -55,6 +55,11 @@ impl Random {
     }
 }
 
+/// The first of several seeds: 1, or `GREEN_SEED`.
+pub(crate) fn first_seed() -> u64 {
+    env::var("GREEN_SEED").map_or(1, |seed| seed.parse().expect("GREEN_SEED is a number"))
+}
+
 /// `n` where tests run at full speed, a fraction where they are emulated.
 pub(crate) fn scaled<T: Div<Output = T> + From<u8> + Ord>(n: T) -> T {
     if EMULATED { (n / T::from(16)).max(T::from(1)) } else { n }

@@ -144,6 +144,8 @@ pub(crate) mod stack {
     pub(crate) struct StackSize;
 
     impl StackSize {
+        pub(crate) const BOUNDS: std::ops::RangeInclusive<usize> = 1 << 14..=1 << 14;
+
         pub(crate) fn bytes(self) -> usize {
             1
         }

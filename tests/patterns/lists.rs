@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use green::actor::{
-    Actor, ActorInfo, Addr, Backoff, Builder, Child, ChildState, Exit, Pool, Supervisor, actors, messages,
+    Actor, ActorInfo, Addr, Backoff, Builder, ByKey, Child, ChildState, Context, Exit, Handler, Keyed, Message, Pool,
+    Supervisor, actors, messages, metrics,
 };
 
 use crate::Hand;
@@ -118,6 +119,27 @@ fn the_report_of_a_panic_names_the_actor_and_its_type() {
 }
 
 #[test]
+fn the_report_of_a_panic_names_the_actor_on_several_workers_and_below_a_supervisor_and_in_a_pool() {
+    for workers in ["2", "4"] {
+        let ended = in_a_child(&[], || {
+            runtime(workers.parse().unwrap()).run(|| {
+                let pool = Child::pool("hands", || Pool::by_key(1, || Talks));
+                let sup = Supervisor::one_for_one().child(Child::new("child", || Talks)).child(pool).start().unwrap();
+                let named = Builder::new().name("alone").start(Talks).unwrap();
+                assert!(named.send(Panic).is_err());
+                assert!(sup.get::<Talks>("child").unwrap().send(Panic).is_err());
+                assert!(sup.get::<Pool<Talks, ByKey>>("hands").unwrap().send(PanicThere).is_err());
+            });
+        });
+        ended.assert_success();
+        for name in ["alone", "child", "hands 1"] {
+            let line = format!(" \"{name}\" (patterns::lists::Talks)\n");
+            assert!(ended.output.contains(&line), "{workers} workers, {line}: {}", ended.output);
+        }
+    }
+}
+
+#[test]
 fn a_hook_of_the_programs_own_is_all_that_reports_a_panic() {
     let ended = in_a_child(&[], || {
         std::panic::set_hook(Box::new(|_| {
@@ -131,4 +153,87 @@ fn a_hook_of_the_programs_own_is_all_that_reports_a_panic() {
     ended.assert_success();
     assert!(ended.output.contains("of Some(\"db 1\")"), "{}", ended.output);
     assert!(!ended.output.contains("in actor"), "{}", ended.output);
+}
+
+struct Key(Gate, Gate);
+impl Message for Key {
+    type Reply = ();
+}
+impl Keyed for Key {
+    type Key = u8;
+    fn key(&self) -> u8 {
+        0
+    }
+}
+impl Handler<Key> for Talks {
+    fn handle(&mut self, Key(begun, gate): Key, _: &mut Context<Self>) {
+        begun.open();
+        gate.wait();
+    }
+}
+
+struct PanicThere;
+impl Message for PanicThere {
+    type Reply = ();
+}
+impl Keyed for PanicThere {
+    type Key = u8;
+    fn key(&self) -> u8 {
+        0
+    }
+}
+impl Handler<PanicThere> for Talks {
+    fn handle(&mut self, _: PanicThere, _: &mut Context<Self>) {
+        panic!("as told");
+    }
+}
+
+/// What was passed on takes no room in the mailbox, and is queued there nevertheless.
+#[test]
+fn messages_that_a_pool_has_passed_on_are_in_the_numbers_of_its_worker() {
+    for workers in [1, 2, 4] {
+        bounded(move || {
+            runtime(workers).run(|| {
+                let (begun, gate) = (Gate::new(), Gate::new());
+                let pool = Child::pool("keys", || Pool::by_key(2, || Talks));
+                let sup = Supervisor::one_for_one().child(pool).start().unwrap();
+                let pool = sup.get::<Pool<Talks, ByKey>>("keys").unwrap();
+                (0..11).for_each(|_| pool.tell(Key(begun.clone(), gate.clone())).unwrap());
+                begun.wait();
+                let in_list = || actors().iter().map(|actor| actor.queued).max();
+                until(|| pool.queued() == 0 && in_list() == Some(10));
+                let metrics = metrics();
+                assert_eq!((metrics.queued, metrics.longest.len(), metrics.longest[0].queued), (10, 1, 10));
+                let workers = sup.tree().find("keys").unwrap().children.clone();
+                assert_eq!(workers.iter().map(|worker| worker.queued).sum::<usize>(), 10);
+                gate.open();
+                sup.stop();
+                sup.join();
+            });
+        });
+    }
+}
+
+/// Hands each message on to another actor.
+struct HandsOn(Addr<Talks>);
+impl Actor for HandsOn {}
+impl Handler<Key> for HandsOn {
+    fn handle(&mut self, msg: Key, ctx: &mut Context<Self>) {
+        let _ = ctx.forward(&self.0.recipient(), msg);
+    }
+}
+
+#[test]
+fn messages_that_were_forwarded_are_queued_where_they_are_and_those_put_aside_are_not() {
+    everywhere(|| {
+        let (begun, gate) = (Gate::new(), Gate::new());
+        let talks = Talks.start();
+        let hands_on = HandsOn(talks.clone()).start();
+        (0..4).for_each(|_| hands_on.tell(Key(begun.clone(), gate.clone())).unwrap());
+        begun.wait();
+        until(|| talks.queued() == 3);
+        assert_eq!(find(&talks).unwrap().queued, 3);
+        gate.open();
+        until(|| talks.queued() == 0);
+    });
 }

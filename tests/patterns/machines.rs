@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use green::actor::{
-    Actor, Addr, Backoff, Child, Context, Exit, Machine, On, SendError, StateMachine, Step, Supervisor, dead_letters,
-    messages,
+    Actor, Addr, Backoff, Child, Context, Exit, Machine, On, SendError, Signal, StateMachine, Step, Supervisor,
+    dead_letters, messages,
 };
 
 use crate::LONG;
@@ -277,5 +277,37 @@ fn what_is_postponed_when_the_machine_ends_goes_back() {
         house.kill();
         assert_eq!(house.join(), Exit::Killed);
         assert!(matches!(early.wait(), Err(SendError::Died(Exit::Killed))));
+    });
+}
+
+/// Outlives what it is linked to, and notices when nobody writes.
+struct Guard(Addr<Machine<House>>, green::channel::Sender<Signal>);
+impl StateMachine for Guard {
+    type State = ();
+    const TRAPS_EXITS: bool = true;
+    const RECEIVE_TIMEOUT: Option<Duration> = Some(Duration::from_millis(1));
+
+    fn enter(&mut self, (): &(), ctx: &mut Context<Machine<Self>>) -> Option<Duration> {
+        ctx.link(&self.0);
+        None
+    }
+
+    fn timed_out(&mut self, (): &(), _: &mut Context<Machine<Self>>) {}
+
+    fn signal(&mut self, signal: Signal, _: &mut Context<Machine<Self>>) {
+        self.1.send(signal).unwrap();
+    }
+}
+
+#[test]
+fn a_machine_may_trap_exits_and_have_a_receive_time_out() {
+    everywhere(|| {
+        let (house, (sender, signals)) = (house(Door::Open, None), green::channel::unbounded());
+        let guard = Machine::new((), Guard(house.clone(), sender)).start();
+        assert_eq!(signals.recv_timeout(LONG), Ok(Signal::ReceiveTimeout));
+        house.kill();
+        let is_exit = |signal| matches!(signal, Signal::LinkExit { reason: Exit::Killed, .. });
+        assert!(signals.iter().take(1000).any(is_exit) && !guard.is_ended());
+        guard.kill();
     });
 }

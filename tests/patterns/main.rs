@@ -2,6 +2,7 @@
 #![cfg(not(miri))]
 #![allow(missing_docs)]
 
+mod between_lives;
 mod groups;
 #[path = "../help/mod.rs"]
 mod help;

@@ -144,6 +144,30 @@ fn a_subscriber_whose_oldest_messages_are_dropped_is_told_how_many_right_there()
     });
 }
 
+/// A recipient that nobody else has, and that is not the subscriber, lives as long as the subscription.
+#[test]
+fn who_is_told_of_the_lag_may_be_made_where_it_is_passed() {
+    everywhere(|| {
+        let (topic, gate) = (Topic::new(), Gate::new());
+        let (sender, told) = green::channel::unbounded();
+        let listener = held(&gate);
+        topic.subscribe(&listener.recipient(), 1, Lag::DropOldest(Recipient::from(sender)));
+        (0..10).for_each(|number| assert_eq!(topic.publish(News(number)), 1));
+        gate.open();
+        until(|| matches!(all(&listener).last(), Some(Heard::News(9))));
+        // Of ten, one is in its mailbox, one in the relay's hand, and one queued, at most. It may be told in two parts.
+        let mut lost = 0;
+        while lost < 7 {
+            let Lagged::Lost(messages) = told.recv_timeout(LONG).unwrap() else { panic!("it goes on") };
+            lost += messages;
+        }
+        assert!(lost <= 9, "{lost}");
+        // The subscription has the last address of it.
+        topic.unsubscribe(&listener.recipient());
+        assert_eq!(told.recv_timeout(LONG), Err(green::channel::RecvTimeoutError::Disconnected));
+    });
+}
+
 #[test]
 fn a_subscription_that_ends_because_of_its_lag_gives_what_was_queued_and_says_so() {
     everywhere(|| {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use green::actor::{Actor, Addr, Builder, Context, Handler, Lag, Lagged, Mailbox, Message, Topic, messages};
+use green::actor::{Actor, Addr, Builder, Context, Handler, Lag, Lagged, Mailbox, Message, Recipient, Topic, messages};
 
 use crate::help::{bounded, runtime, scaled, until};
 
@@ -150,4 +150,10 @@ fn so_many_as_one_likes_subscribe_and_end_in_a_time_that_grows_as_they_do() {
         until(|| topic.subscribers() == 0);
         assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
     });
+}
+
+#[test]
+#[should_panic = "a mailbox has to hold one message at least"]
+fn a_subscription_without_a_queue_panics() {
+    Topic::new().subscribe(&Recipient::from_fn(|_: News| ()), 0, Lag::Block);
 }

@@ -89,6 +89,24 @@ fn a_shutdown_of_a_supervised_actor_ends_one_life_of_it() {
     });
 }
 
+/// Its parent starts it again before the caller, another thread, has read the answer.
+#[test]
+fn a_shutdown_of_a_nested_supervisor_says_what_became_of_that_life_of_it() {
+    everywhere(|| {
+        let log = Log::default();
+        let inner_log = log.clone();
+        let inner = move || eager(Supervisor::one_for_one()).child(puppet("b", &inner_log));
+        let sup = eager(Supervisor::one_for_one()).child(Child::supervisor("inner", inner)).start().unwrap();
+        let nested = sup.supervisor("inner").unwrap();
+        for round in 1..=20 {
+            let shuts = nested.clone();
+            let end = green::blocking(move || shuts.shutdown(LONG));
+            assert_eq!((end.stopped, end.killed, end.left), (1, 0, 0), "{end}");
+            until(|| crate::restarts(&sup, "inner") == round && crate::runs(&sup, "inner"));
+        }
+    });
+}
+
 #[test]
 fn a_shutdown_kills_what_does_not_end_and_counts_what_is_lost() {
     everywhere(|| {

@@ -33,6 +33,7 @@ use super::cell::{Core, hold, unlink};
 use super::edge::How;
 use super::enqueue::Sent;
 use super::envelope::{Envelope, EnvelopeKind, Form, Node, Refused, RunFn};
+use super::fits::assert_fits;
 use super::frame::Terms;
 use super::guard::contained;
 use super::lost::lost;
@@ -138,6 +139,7 @@ impl<M: Message> NewCall<M> {
     // Inlined: an argument that is passed by reference would be a copy.
     #[inline(always)]
     pub(crate) fn new(kind: &'static EnvelopeKind<CallBlock<M>>, target: &Core, msg: M, origin: SendOrigin) -> Self {
+        assert_fits::<M>(target);
         let block = Arc::<CallBlock<M>>::new_uninit();
         let place = Arc::as_ptr(&block).cast_mut().cast::<CallBlock<M>>();
         // SAFETY: fresh memory for this type that nobody else has, of which every field is written. The message first: an atomic

@@ -10,7 +10,8 @@
 //! | `Shut`   | the worker's mailbox has refused a message  | is refused until the next life                         |
 //!
 //! All of it is under the lock of one [`WaitQueue`], in which the pool waits: what changes a place wakes the pool, so no change is missed. A
-//! seat has the number of the life in which it was taken: what a worker's last life has found out changes nothing in the next.
+//! seat has the number of the life in which it was taken, and that changes with the life's beginning and with its end: what a worker's last life
+//! has found out changes nothing in the next, nor before that.
 
 #![forbid(unsafe_code)]
 
@@ -34,6 +35,11 @@ struct Desk {
     presence: Presence,
     life: u32,
     taken: u32,
+}
+
+/// May a message be queued for the worker there, that has fewer than `limit`?
+fn is_free_at(desk: &Desk, limit: u32) -> bool {
+    desk.presence != Presence::Shut && desk.taken < limit
 }
 
 struct Desks {
@@ -66,7 +72,13 @@ impl Crew {
     ///
     /// Why there are no workers any more.
     pub(crate) fn take_at(self: &Arc<Self>, index: usize, limit: u32) -> Result<Seat, Exit> {
-        self.take(|desks| (desks[index].presence != Presence::Shut && desks[index].taken < limit).then_some(index))
+        self.take(|desks| is_free_at(&desks[index], limit).then_some(index))
+    }
+
+    /// Would [`take_at`](Self::take_at) take at once?
+    #[cfg(test)]
+    pub(crate) fn can_take_at(&self, index: usize, limit: u32) -> bool {
+        self.0.with(|state| is_free_at(&state.desks[index], limit))
     }
 
     fn take(self: &Arc<Self>, find: impl Fn(&[Desk]) -> Option<usize>) -> Result<Seat, Exit> {
@@ -120,9 +132,12 @@ impl Place {
         });
     }
 
-    /// It has ended.
+    /// It has ended: what is found out about it from now on is no matter of the next.
     pub(crate) fn ended(&self) {
-        self.change(|desk| desk.presence = Presence::Down);
+        self.change(|desk| {
+            desk.presence = Presence::Down;
+            desk.life = desk.life.wrapping_add(1);
+        });
     }
 
     fn change(&self, change: impl FnOnce(&mut Desk)) {

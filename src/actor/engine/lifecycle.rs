@@ -33,6 +33,9 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 /// One that was killed is waited for so long: a handler that computes does not end.
 pub(crate) const LAST_WAIT: Duration = Duration::from_secs(5);
 
+/// One that leaves is looked at again so often.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// As long as a cycle stands that another member was told of, a joiner looks again so often.
 const LOOKS: Duration = Duration::from_millis(10);
 
@@ -57,7 +60,7 @@ fn join_by(core: &Core, deadline_ns: u64, ends: fn(&Core, u64) -> bool) -> Resul
         core.assert_runs_here();
         Arc::clone(mailbox.extras().ended.get_or_insert(fresh))
     };
-    await_by(core, &ended, deadline_ns, Option::clone, ends)
+    await_by(core, &ended, deadline_ns, |end| end.clone(), ends)
 }
 
 /// The end of one incarnation; that of an actor between two has come.
@@ -91,7 +94,7 @@ impl LifeEnd {
     pub(crate) fn join(&self, core: &Core, deadline_ns: u64) -> Result<Exit, JoinError> {
         checkpoint();
         match &self.0 {
-            Ok(queue) => await_in(core, queue, deadline_ns, Option::clone),
+            Ok(queue) => await_in(core, queue, deadline_ns, |end| end.clone()),
             Err(exit) => Ok(exit.clone()),
         }
     }
@@ -136,7 +139,7 @@ pub(crate) fn await_in<S, R>(
     core: &Core,
     queue: &WaitQueue<S>,
     deadline_ns: u64,
-    ready: impl Fn(&S) -> Option<R>,
+    ready: impl FnMut(&mut S) -> Option<R>,
 ) -> Result<R, JoinError> {
     await_by(core, queue, deadline_ns, ready, end_others)
 }
@@ -145,9 +148,10 @@ fn await_by<S, R>(
     core: &Core,
     queue: &WaitQueue<S>,
     deadline_ns: u64,
-    ready: impl Fn(&S) -> Option<R>,
+    ready: impl FnMut(&mut S) -> Option<R>,
     ends: fn(&Core, u64) -> bool,
 ) -> Result<R, JoinError> {
+    let mut ready = ready;
     if let Some(cycle) = cycle_below(core.id()) {
         return queue.with(|state| ready(state)).ok_or(JoinError::Deadlock { cycle });
     }
@@ -305,6 +309,17 @@ impl Core {
         Some(Duration::from_nanos(until_ns.saturating_sub(now_ns())))
     }
 
+    /// For one that was refused: waits until the present life of the actor is over. False: the actor has no other, or waits for the caller.
+    pub(crate) fn has_another_life(&self) -> bool {
+        if self.is_ended() {
+            return false;
+        }
+        let life = LifeEnd::of(self);
+        // Between two it is closed for a moment only.
+        let over = if life.is_on() { life.join(self, NEVER) } else { join(self, after_ns(MOMENT)) };
+        !matches!(over, Err(JoinError::Deadlock { .. }))
+    }
+
     pub(crate) fn is_ended(&self) -> bool {
         self.mailbox.lock().is_dead()
     }
@@ -312,8 +327,18 @@ impl Core {
     /// Closes the mailbox; what is queued is still handled, for at most `drain`. Where an incarnation is over nothing is to be stopped: the warden is told of
     /// the end that it has had.
     pub(crate) fn stop(&self, why: Exit, drain: Duration) {
+        self.stop_if(|_| true, why, drain);
+    }
+
+    /// The same, if its present life is that one: not the next, when it has ended just now.
+    pub(crate) fn stop_life(&self, life: &LifeEnd, why: Exit, drain: Duration) {
+        self.stop_if(|mailbox| life.is_present(mailbox), why, drain);
+    }
+
+    fn stop_if(&self, is_due: impl FnOnce(&mut MailboxState) -> bool, why: Exit, drain: Duration) {
         let mut mailbox = self.mailbox.lock();
-        if mailbox.is_closed() || matches!(mailbox.stage(), Stage::Leaves | Stage::Vacant) {
+        let is_over = mailbox.is_closed() || matches!(mailbox.stage(), Stage::Leaves | Stage::Vacant);
+        if is_over || !is_due(&mut mailbox) {
             drop(mailbox);
             return self.end_if_left();
         }

@@ -163,6 +163,7 @@ pub(crate) struct Extras {
     pub(crate) brood: Option<Arc<dyn Brood>>,
     /// Of a relay, see [`relay`](super::relay).
     pub(super) distance: u8,
+    pub(super) counts_losses: bool,
 }
 
 impl Extras {

@@ -13,7 +13,7 @@
 //! * Its life: [`launch`], [`lifecycle`] (stop, kill, join; what is queued goes back), [`monitor`], [`vacancy`] (a kept actor between two states), [`residents`] (the actors of a runtime), [`relay`].
 //! * Sends: [`origin`], [`enqueue`].
 //! * Messages and replies: [`promise`], [`ask`], [`call`], [`payload`] (what is in boxes, and the routes).
-//! * Ways to send: [`tell`], [`send`]. What a timer finds out: [`silence`].
+//! * Ways to send: [`fits`] (is it too large?), [`tell`], [`send`]. What a timer finds out: [`silence`].
 
 // Not `forbid`, which would hold for the files below, too.
 #![deny(unsafe_code)]
@@ -28,6 +28,7 @@ pub(crate) mod edge;
 pub(crate) mod ends_on_top;
 pub(crate) mod enqueue;
 pub(crate) mod envelope;
+pub(crate) mod fits;
 pub(crate) mod frame;
 pub(crate) mod guard;
 pub(crate) mod held_name;

@@ -1,7 +1,8 @@
-//! Relays: actors that pass on what they are told, as adapters and subscriptions. A runtime that is shut down ends them first, while what they
-//! pass on is still taken; what they cannot pass on is counted as lost with what was queued.
+//! Relays: actors that pass on what they are told, as adapters and subscriptions. A runtime that is shut down has them pass on what they have first,
+//! while that is still taken, and ends them last: what actors say while they are stopped gets through them. What they cannot pass on is counted as lost
+//! with what was queued.
 //!
-//! A relay has a *distance*: how many relays a message goes through from there on. Those of the greatest distance end first.
+//! A relay has a *distance*: how many relays a message goes through from there on. Those of the greatest distance come first in both.
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,17 @@ impl Core {
         self.mailbox.lock().has_extras().map_or(0, |extras| extras.distance)
     }
 
+    /// The runtime is shut down: from now on what the relay loses is in the answer, also as long as it takes messages.
+    pub(crate) fn counts_losses(&self) {
+        self.mailbox.lock().extras().counts_losses = true;
+    }
+
+    /// Has it nothing to do, or has it ended?
+    pub(crate) fn rests(&self) -> bool {
+        let mailbox = self.mailbox.lock();
+        mailbox.is_dead() || mailbox.rests()
+    }
+
     /// A message that the actor has taken, and that nobody is told of, does not get to `to`.
     #[cold]
     pub(crate) fn loses(&self, to: ActorId, message: &'static str) {
@@ -29,7 +41,8 @@ impl Core {
         let is_stopping = self.shared().is_none_or(|shared| shared.is_stopping());
         let mut mailbox = self.mailbox.lock();
         // Before that it is no matter of the actor's end.
-        if mailbox.is_closed() || mailbox.is_killed() {
+        let is_ending = mailbox.is_closed() || mailbox.is_killed();
+        if is_ending || mailbox.has_extras().is_some_and(|extras| extras.counts_losses) {
             mailbox.extras().given_back += 1;
         }
         if is_stopping {

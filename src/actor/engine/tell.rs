@@ -10,6 +10,7 @@ use super::cell::{Core, Strong};
 use super::edge::How;
 use super::enqueue::{NoRoom, Sent, enqueue, enqueue_async, enqueue_or_wait};
 use super::envelope::{Boxed, Envelope, EnvelopeKind};
+use super::fits::assert_fits;
 use super::lost::lost;
 use super::origin::SendOrigin;
 use super::owed::{Failure, Refusal, Unanswered};
@@ -27,6 +28,7 @@ pub(crate) fn tell<M: Message>(
     boxed: Boxed<Tell<M>>,
     wait: Option<Duration>,
 ) -> Result<(), SendError<M>> {
+    assert_fits::<M>(target);
     if wait.is_some() {
         checkpoint();
     }
@@ -47,6 +49,7 @@ pub(crate) fn tell_within<M: Message>(
     boxed: Boxed<Tell<M>>,
     timeout: Duration,
 ) -> Result<(), SendError<M>> {
+    assert_fits::<M>(target);
     checkpoint();
     let sent = enqueue_or_wait(target, boxed.into(), SendOrigin::of_tell_within(timeout), NoRoom::Waits);
     sent.map(drop).or_else(|(why, envelope)| give_back(target, why, envelope))
@@ -74,12 +77,14 @@ fn give_back<M: Message>(target: &Core, why: Unanswered, envelope: Envelope) -> 
 
 /// As `tell`, for a future.
 pub(crate) async fn tell_async<M: Message>(target: Strong, boxed: Boxed<Tell<M>>) -> Result<(), SendError<M>> {
+    assert_fits::<M>(target.core());
     let sent = enqueue_async(target.core(), boxed.into(), 0).await;
     sent.map(drop).or_else(|(why, envelope)| give_back(target.core(), Unanswered::Refused(why), envelope))
 }
 
 /// Sends a message with the reply that somebody else waits for: from now on for `target`. It does not count; waits for nothing.
 pub(crate) fn forward<M: Message>(target: &Core, boxed: Boxed<Passed<M>>) -> Result<(), SendError<M>> {
+    assert_fits::<M>(target);
     pass(target, boxed).or_else(|boxed| not_forwarded(target, boxed))
 }
 

@@ -37,11 +37,15 @@ impl MailboxState {
         self.extras.as_ref().map_or((0, 0), |extras| (extras.drained, extras.given_back))
     }
 
-    /// How many messages nobody has handled, those that wait for room among them: it goes through all of them. Those of timers are not among them.
+    /// How many messages are queued, whether they count or not: it goes through all of them. Those of timers are not among them.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.count() + self.extras.as_ref().map_or(0, |extras| extras.passed.count())
+    }
+
+    /// How many messages nobody has handled: those that were put aside, or wait for room, too.
     pub(super) fn unhandled(&self) -> usize {
-        let aside = |extras: &Extras| extras.passed.count() + extras.stash.count() + extras.waiting.len();
-        let aside = self.extras.as_deref().map_or(0, aside);
-        self.queue.count() + aside
+        let aside = |extras: &Extras| extras.stash.count() + extras.waiting.len();
+        self.queued() + self.extras.as_deref().map_or(0, aside)
     }
 
     /// The state is dropped, and the actor has not ended. What is to be told of that, and dropped, without the lock.

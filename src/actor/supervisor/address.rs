@@ -8,16 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actor::address::Addressed;
-use crate::actor::engine::lifecycle::{DRAIN, LAST_WAIT, LifeEnd};
+use crate::actor::engine::lifecycle::{DRAIN, LAST_WAIT, LifeEnd, await_in};
 use crate::actor::supervisor::child::Child;
 use crate::actor::supervisor::error::{ChildError, StartError};
 use crate::actor::supervisor::table::Table;
 use crate::actor::supervisor::team::{Order, Team};
 use crate::actor::supervisor::tree::{Tree, tree};
 use crate::actor::{Actor, Addr, Exit, JoinError, SendError, Shutdown};
-use crate::park::Wait;
-use crate::sys::clock::after_ns;
-use crate::task::header::Reason;
+use crate::sys::clock::{NEVER, after_ns};
 
 /// A supervisor has so long, beyond what it waits for a child that computes, to say so.
 const GRACE: Duration = Duration::from_secs(1);
@@ -47,10 +45,16 @@ impl SupervisorAddr {
         Self { addr, table }
     }
 
-    /// Waits for the children of the first start. To be asked once.
+    /// Waits for the children of the first start, with an edge, as a join: a child that asks the caller meanwhile is told. To be asked once.
     pub(in crate::actor) fn has_started(&self) -> Result<(), StartError> {
-        let outcome = self.table.outcome.wait_until(Wait::new(Reason::Ask), Option::take);
-        outcome.unwrap_or(Ok(()))
+        match await_in(self.addr.core(), &self.table.outcome, NEVER, Option::take) {
+            Ok(outcome) => outcome,
+            Err(JoinError::Deadlock { cycle }) => {
+                self.addr.kill();
+                Err(StartError::Deadlock { cycle })
+            }
+            Err(JoinError::Timeout) => unreachable!("a wait without a deadline"),
+        }
     }
 
     /// Returns the address of a child, which stays the same when the child is started again. Does not wait.
@@ -320,19 +324,26 @@ impl SupervisorAddr {
     pub fn shutdown(&self, deadline: Duration) -> Shutdown {
         let by_ns = after_ns(deadline);
         let core = self.addr.core();
-        // In this order: of a life that begins between the two it is not the number.
-        let number = self.table.life();
-        let life = LifeEnd::of(core);
+        // The number of that very life: none begins between the two looks at it.
+        let (number, life) = loop {
+            let (number, life) = (self.table.life(), LifeEnd::of(core));
+            if self.table.life() == number {
+                break (number, life);
+            }
+        };
         if life.is_on() {
             self.table.end_by(number, by_ns);
         }
-        core.stop(Exit::Shutdown, DRAIN.min(deadline));
+        core.stop_life(&life, Exit::Shutdown, DRAIN.min(deadline));
         let mut ended = life.join(core, by_ns);
         if let Err(JoinError::Timeout) = ended {
             core.kill_life(&life);
             ended = life.join(core, after_ns(LAST_WAIT + GRACE));
         }
-        if ended.is_ok() { *self.table.tally.lock() } else { self.table.tally_so_far() }
+        match ended {
+            Err(_) if self.table.life() == number => self.table.tally_so_far(),
+            _ => self.table.tally_of(number),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use crate::actor::Exit;
+use crate::actor::{Cycle, Exit};
 
 /// Says why a supervisor has not started: the error of [`Supervisor::start`](crate::actor::Supervisor::start).
 ///
@@ -46,6 +46,11 @@ pub enum StartError {
     ZeroWindow,
     /// The supervisor was ended while it started.
     Ended,
+    /// A child, or who it waits for, [joins](crate::actor::Addr::join) the actor that waits for this start. The supervisor is killed.
+    Deadlock {
+        /// The actors of the circle, each of which waits for the next, and the last for the first.
+        cycle: Cycle,
+    },
     /// There is no actor: no memory, or the default runtime cannot start.
     Io(io::Error),
 }
@@ -68,6 +73,7 @@ impl fmt::Display for StartError {
             StartError::Significant(name) => write_significant(f, name),
             StartError::ZeroWindow => f.write_str("the window of a supervisor's intensity is zero"),
             StartError::Ended => f.write_str("the supervisor was ended while it started"),
+            StartError::Deadlock { cycle } => write!(f, "the start of a supervisor waits for its caller: {cycle}"),
             StartError::Io(error) => write!(f, "the supervisor has not started: {error}"),
         }
     }

@@ -58,15 +58,24 @@ pub(in crate::actor) struct Table {
     children: Lock<Children>,
     /// How the start has ended, once it has.
     pub(super) outcome: WaitQueue<Option<Result<(), StartError>>>,
-    pub(super) tally: Lock<Shutdown>,
+    tallies: Lock<Tallies>,
+}
+
+/// What has become of the children of a supervisor's present life, and of those of the last one: who has waited for the end of that life asks when the
+/// next may have begun.
+#[derive(Default)]
+struct Tallies {
+    life: u64,
+    present: Shutdown,
+    last: Shutdown,
 }
 
 impl Table {
     pub(in crate::actor) fn new() -> Arc<Self> {
         let (entries, names) = (BTreeMap::new(), HashMap::new());
         let children = Children { entries, names, life: 0, by_ns: NEVER, born_ns: now_ns() };
-        let (outcome, tally) = (WaitQueue::new(None), Lock::new(Shutdown::default()));
-        Arc::new(Self { children: Lock::new(children), outcome, tally })
+        let (outcome, tallies) = (WaitQueue::new(None), Lock::new(Tallies::default()));
+        Arc::new(Self { children: Lock::new(children), outcome, tallies })
     }
 
     /// How the start has ended; the first word counts.
@@ -80,12 +89,35 @@ impl Table {
 
     /// Another life of the supervisor begins. What was meant for the last one does not reach it.
     pub(in crate::actor) fn reset(&self) {
-        {
+        let life = {
             let mut children = self.children.lock();
             (children.life, children.by_ns, children.born_ns) = (children.life + 1, NEVER, now_ns());
-        }
-        *self.tally.lock() = Shutdown::default();
+            children.life
+        };
+        let mut tallies = self.tallies.lock();
+        *tallies = Tallies { life, present: Shutdown::default(), last: tallies.present };
+        drop(tallies);
         self.outcome.with(|outcome| *outcome = None);
+    }
+
+    /// Something has become of a child.
+    pub(super) fn count(&self, tally: Shutdown) {
+        self.tallies.lock().present.add(tally);
+    }
+
+    /// What has become of the children, in the present life.
+    pub(super) fn tally(&self) -> Shutdown {
+        self.tallies.lock().present
+    }
+
+    /// The same of the life of that number, if it is the present one or the last.
+    pub(super) fn tally_of(&self, life: u64) -> Shutdown {
+        let tallies = self.tallies.lock();
+        match tallies.life.wrapping_sub(life) {
+            0 => tallies.present,
+            1 => tallies.last,
+            _ => Shutdown::default(),
+        }
     }
 
     pub(super) fn life(&self) -> u64 {
@@ -186,7 +218,7 @@ impl Table {
 
     /// Of a supervisor that has not ended: those that it has not counted are left, and so are those below them.
     pub(super) fn tally_so_far(&self) -> Shutdown {
-        let mut tally = *self.tally.lock();
+        let mut tally = self.tally();
         for entry in self.entries() {
             tally.left += 1;
             entry.nested.iter().for_each(|nested| tally.add(nested.tally_so_far()));

@@ -272,7 +272,7 @@ impl Post {
             };
             self.strong = Some(strong.clone());
             table.moved_in(key, strong.clone(), self.spec.body.nested());
-            let came_to = |life: &Life| match &life.status {
+            let came_to = |life: &mut Life| match &life.status {
                 LifeStage::Starts => None,
                 // It may have ended since: that is not the start's concern.
                 _ if life.has_started => Some(Ok(())),
@@ -327,7 +327,7 @@ impl Post {
 
     /// Waits until the child is down.
     fn is_down_by(&self, by_ns: u64) -> bool {
-        let is_down = |life: &Life| life.exit();
+        let is_down = |life: &mut Life| life.exit();
         self.core().is_none_or(|core| await_in(core, &self.watch.life, by_ns, is_down).is_ok())
     }
 
@@ -336,13 +336,13 @@ impl Post {
         let mut tally = Shutdown::default();
         tally.count(core, exit);
         if let Some(nested) = self.spec.body.nested() {
-            tally.add(if exit.is_some() { *nested.tally.lock() } else { nested.tally_so_far() });
+            tally.add(if exit.is_some() { nested.tally() } else { nested.tally_so_far() });
         }
         if self.state == PostState::Pending {
             // It was down before, and nothing but its queue ends now.
             tally = Shutdown { drained: tally.drained, lost: tally.lost, ..Shutdown::default() };
         }
-        table.tally.lock().add(tally);
+        table.count(tally);
     }
 }
 

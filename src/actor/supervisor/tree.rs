@@ -97,7 +97,7 @@ impl Tree {
             name: actor.and_then(|actor| actor.header.name()).map(Into::into),
             id: actor.map(Core::id),
             state: ChildState::Runs,
-            queued: actor.map_or(0, |actor| actor.mailbox.lock().len()),
+            queued: actor.map_or(0, |actor| actor.mailbox.lock().queued()),
             restarts: 0,
             uptime: None,
             waits_for: waits.map(|(what, _)| what),

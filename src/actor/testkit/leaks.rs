@@ -95,7 +95,7 @@ fn names() -> Vec<String> {
     others
         .map(|actor| {
             let mut text = format!("{actor:?}");
-            let queued = actor.mailbox.lock().len();
+            let queued = actor.mailbox.lock().queued();
             if queued > 0 {
                 let _ = write!(text, " with {queued} messages queued");
             }
