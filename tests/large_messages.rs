@@ -286,10 +286,9 @@ fn a_chain_that_reenters_without_end_is_told_and_overflows_nothing() {
     });
 }
 
-type Sends = Box<dyn FnOnce() + Send>;
+type Sends = fn(&Addr<Sum>);
 
-/// Larger than the whole stack of the actor that it is sent to.
-type TooLarge = Large<{ 256 << 10 }>;
+/// Its reply is larger than the whole stack of an actor.
 struct FillAll;
 impl Message for FillAll {
     type Reply = [u8; 256 << 10];
@@ -302,56 +301,21 @@ impl Handler<FillAll> for Sum {
 
 #[test]
 fn a_message_larger_than_its_actors_stack_is_refused_with_both_sizes_and_the_names() {
+    const SIZE: usize = 256 << 10;
     let sum = Builder::new().name("small one").stack_size(64 << 10).start(Sum).unwrap();
-    let recipient = sum.recipient::<TooLarge>();
     let ways: [(&str, Sends); 7] = [
-        (
-            "call",
-            Box::new({
-                let sum = sum.clone();
-                move || _ = by_call::<{ 256 << 10 }>(&sum)
-            }),
-        ),
-        (
-            "send",
-            Box::new({
-                let sum = sum.clone();
-                move || _ = by_send::<{ 256 << 10 }>(&sum)
-            }),
-        ),
-        (
-            "tell",
-            Box::new({
-                let sum = sum.clone();
-                move || _ = by_tell::<{ 256 << 10 }>(&sum)
-            }),
-        ),
-        (
-            "tell async",
-            Box::new({
-                let sum = sum.clone();
-                move || _ = by_tell_async::<{ 256 << 10 }>(&sum)
-            }),
-        ),
-        (
-            "call async",
-            Box::new({
-                let sum = sum.clone();
-                move || _ = by_call_async::<{ 256 << 10 }>(&sum)
-            }),
-        ),
-        ("recipient", Box::new(move || _ = recipient.tell_timeout(large(), LONG))),
-        (
-            "reply",
-            Box::new({
-                let sum = sum.clone();
-                move || _ = sum.call(FillAll)
-            }),
-        ),
+        ("call", |sum| _ = by_call::<SIZE>(sum)),
+        ("send", |sum| _ = by_send::<SIZE>(sum)),
+        ("tell", |sum| _ = by_tell::<SIZE>(sum)),
+        ("tell async", |sum| _ = by_tell_async::<SIZE>(sum)),
+        ("call async", |sum| _ = by_call_async::<SIZE>(sum)),
+        ("recipient", |sum| _ = sum.recipient().tell_timeout(large::<SIZE>(), LONG)),
+        ("reply", |sum| _ = sum.call(FillAll)),
     ];
     for (way, sends) in ways {
+        let to = sum.clone();
         // The sender has room for it.
-        let thread = green::thread::Builder::new().stack_size(8 << 20).spawn(sends).unwrap();
+        let thread = green::thread::Builder::new().stack_size(8 << 20).spawn(move || sends(&to)).unwrap();
         let payload = thread.join().expect_err(way);
         let text = payload.downcast_ref::<String>().unwrap();
         assert!(text.contains("262144 bytes") && text.contains("65536 bytes"), "{way}: {text}");
