@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::actor::engine::cell::Core;
+use crate::actor::engine::ends_on_top::ends_below;
 use crate::actor::engine::lifecycle::{DRAIN, LAST_WAIT, LifeEnd, join};
 use crate::actor::engine::residents;
 use crate::actor::engine::weak::Weak;
@@ -110,11 +111,11 @@ pub(super) fn end_one(core: &Core, deadline: Duration) -> Shutdown {
     // Before the stop: a supervised actor may soon have another life.
     let life = LifeEnd::of(core);
     core.stop_life(&life, Exit::Shutdown, deadline);
-    let exit = match by_then(after_ns(deadline), |by_ns| life.join(core, by_ns)) {
-        Err(JoinError::Deadlock { .. }) => Err(JoinError::Timeout), // It is the caller.
+    let exit = match by_then(core, after_ns(deadline), |by_ns| life.join(core, by_ns)) {
+        Err(JoinError::Deadlock { .. }) => Err(JoinError::Timeout), // It is the caller, or goes on after it only.
         Err(_) => {
             core.kill_life(&life);
-            by_then(after_ns(LAST_WAIT), |by_ns| life.join(core, by_ns))
+            by_then(core, after_ns(LAST_WAIT), |by_ns| life.join(core, by_ns))
         }
         ended => ended,
     };
@@ -127,11 +128,11 @@ pub(super) fn end_one(core: &Core, deadline: Duration) -> Shutdown {
 }
 
 /// What `join` gives until then. Where all wait for the next one's end, in a circle, one of the others may have a time-out: so that is looked at again.
-/// `Deadlock`: the actor is the caller.
-fn by_then(by_ns: u64, join: impl Fn(u64) -> Result<Exit, JoinError>) -> Result<Exit, JoinError> {
+/// `Deadlock`: the actor is the caller, or ends below it on its stack.
+fn by_then(core: &Core, by_ns: u64, join: impl Fn(u64) -> Result<Exit, JoinError>) -> Result<Exit, JoinError> {
     loop {
         match join(by_ns) {
-            Err(JoinError::Deadlock { cycle }) if cycle.len() > 1 => {
+            Err(JoinError::Deadlock { cycle }) if cycle.len() > 1 && !ends_below(core.id()) => {
                 if now_ns() >= by_ns {
                     return Err(JoinError::Timeout);
                 }
@@ -327,7 +328,7 @@ fn kill_listed(shared: &Shared, late: Vec<Weak>, end: &mut Shutdown) -> io::Resu
 fn kill_all(actors: Vec<Weak>, last_ns: u64, end: &mut Shutdown, late: &mut Vec<Weak>) {
     actors.iter().for_each(|actor| actor.core().kill());
     for actor in actors {
-        match by_then(last_ns, |by_ns| join(actor.core(), by_ns)) {
+        match by_then(actor.core(), last_ns, |by_ns| join(actor.core(), by_ns)) {
             Ok(exit) => end.count(actor.core(), Some(&exit)),
             Err(_) => late.push(actor),
         }

@@ -75,6 +75,11 @@ pub(super) fn cycle_below(actor: ActorId) -> Option<Cycle> {
     })
 }
 
+/// Does that actor end on the calling thread's stack, and is perhaps the caller?
+pub(crate) fn ends_below(actor: ActorId) -> bool {
+    with_header(|thread| thread.extra().is_some_and(|extra| extra.ends.borrow().iter().any(|end| end.id == actor.0)))
+}
+
 /// From now on the calling thread ends no actor that it tells something: it leaves it, as if too many ended on its stack. For a thread that serves all: whoever ends the
 /// runtime, or wants the actor, ends it.
 pub(crate) fn leave_all() {
