@@ -141,3 +141,16 @@ fn a_place_has_one_worker_at_a_time_and_none_that_has_ended_is_sent_a_thread() {
         assert!(!runtime.slot.remote().expect("there was one").arriving.expect());
     });
 }
+
+/// A thread that has looked at the clock says that the time for last words is over, when who ends the runtime has done so: it was not over any more.
+#[test]
+fn a_runtime_that_is_over_stays_so_whoever_hurries_it() {
+    check(3, || {
+        let runtime = Runtime::new();
+        runtime.stop();
+        let hurries = spawn_with(&runtime, |runtime| runtime.stop.hurry(|| ()));
+        runtime.stop.end();
+        hurries.join().unwrap();
+        assert!(runtime.stop.is_over() && !runtime.stop.is_late());
+    });
+}

@@ -158,7 +158,7 @@ macro_rules! impl_life {
 
             /// Returns how many messages wait in the mailbox.
             ///
-            /// For diagnosis: the number may have changed already, and it is found by going through the queue. The message that is being handled does
+            /// For diagnosis: the number may have changed already, and of more than 1000 it may be only those that take room. The message that is being handled does
             /// not count. Those that take no room do, as those that were forwarded, or that a pool has handed on; not those that were put aside.
             ///
             /// ```

@@ -17,7 +17,7 @@ use crate::base::report::report;
 use crate::rt::default::default_runtime;
 use crate::rt::runtime::Runtime;
 use crate::sched::Shared;
-use crate::sys::clock::{after_ns, now_ns};
+use crate::sys::clock::{NEVER, after_ns, now_ns};
 use crate::sys::fork;
 use crate::time::sleep;
 
@@ -130,10 +130,12 @@ pub(super) fn end_one(core: &Core, deadline: Duration) -> Shutdown {
 /// What `join` gives until then. Where all wait for the next one's end, in a circle, one of the others may have a time-out: so that is looked at again.
 /// `Deadlock`: the actor is the caller, or ends below it on its stack.
 fn by_then(core: &Core, by_ns: u64, join: impl Fn(u64) -> Result<Exit, JoinError>) -> Result<Exit, JoinError> {
+    // Without a deadline it is not looked for ever.
+    let until_ns = if by_ns == NEVER { after_ns(DRAIN) } else { by_ns };
     loop {
         match join(by_ns) {
             Err(JoinError::Deadlock { cycle }) if cycle.len() > 1 && !ends_below(core.id()) => {
-                if now_ns() >= by_ns {
+                if now_ns() >= until_ns {
                     return Err(JoinError::Timeout);
                 }
                 sleep(LOOKS);
@@ -250,11 +252,15 @@ fn settle(relays: &[Weak], by_ns: u64) {
     }
 }
 
-/// Ends relays, one after the other. Those that have not ended by then are `late`.
+/// Ends relays, those of one distance together. Those that have not ended by then are `late`.
 fn end_relays(relays: Vec<Weak>, by_ns: u64, end: &mut Shutdown, late: &mut Vec<Weak>) {
-    for relay in relays {
-        relay.core().stop(Exit::Shutdown, left_until(by_ns));
-        await_end(relay, by_ns, end, late);
+    let mut relays = relays;
+    while let Some(distance) = relays.first().map(|relay| relay.core().distance()) {
+        let count = relays.iter().take_while(|relay| relay.core().distance() == distance).count();
+        let nearer = relays.split_off(count);
+        relays.iter().for_each(|relay| relay.core().stop(Exit::Shutdown, left_until(by_ns)));
+        relays.drain(..).for_each(|relay| await_end(relay, by_ns, end, late));
+        relays = nearer;
     }
 }
 
@@ -294,6 +300,11 @@ fn end_listed(shared: &Shared, deadline: Duration, end: &mut Shutdown) -> io::Re
         roots.for_each(|actor| actor.core().stop(Exit::Shutdown, left_until(by_ns)));
         // When the deadline has passed, this still says which have ended.
         others.into_iter().for_each(|actor| await_end(actor, by_ns, end, &mut late));
+        if now_ns() >= by_ns {
+            // They are to hear what the others say when these are killed.
+            late.extend(relays);
+            break;
+        }
         end_relays(relays, by_ns, end, &mut late);
         if *end == before {
             // All that are left wait for the caller, or the time is over, or there are none.

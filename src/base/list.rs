@@ -241,6 +241,11 @@ impl<P: Owner> OwningList<P> {
         std::iter::successors(self.0.front(), |node| self.0.next_of(*node)).count()
     }
 
+    /// The same, but no more than `most`, of which it goes through so many.
+    pub(crate) fn count_to(&self, most: usize) -> usize {
+        std::iter::successors(self.0.front(), |node| self.0.next_of(*node)).take(most).count()
+    }
+
     #[inline]
     pub(crate) fn push_back(&mut self, owner: P) {
         // SAFETY: as `Owner` promises.

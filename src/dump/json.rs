@@ -9,7 +9,7 @@ use crate::dump::stacks::{KEPT, Symbol, Symbols};
 use crate::dump::{HeldBy, ThreadInfo, ThreadStatus, WaitsOn, for_each};
 use crate::task::id::ThreadId;
 
-/// Writes every green thread of the process as a line of JSON, as it is met. Of threads that have not started it keeps three words each until the end, of those that may move a bit; of the others nothing, however many they are; and the last of the distinct stacks, 16384 at most.
+/// Writes every green thread of the process as a line of JSON, as it is met. Of threads that have not started it keeps three words each until the end, of those that may move, and of those of a runtime that has had actors, a word; of the others nothing, however many they are; and the last of the distinct stacks, 16384 at most.
 ///
 /// A line of a thread has `id`; `name`, if it has one; `state`: `"unstarted"`, `"ready"`, `"running"` (then `worker` is the number of its worker) or
 /// `"waiting"` (then `waits_for` says what for); `spawned_at`, as `file:line:column`; `runtime`, a number, and `runtime_name`, if it has one; and `stack`, a number, if its stack

@@ -23,7 +23,7 @@ use crate::park::wait::{NotRaised, Wait};
 use crate::sys::clock::{after_ns, now_ns};
 use crate::sys::frames;
 use crate::sys::unwinder::Unwinds;
-use crate::task::cancel::CAN_UNWIND;
+use crate::task::cancel::{CAN_UNWIND, TimedOut};
 use crate::task::limit::{Interrupts, Limit, LimitKind};
 use crate::task::{Cancelled, Header};
 use crate::thread_locals::is_own;
@@ -53,9 +53,6 @@ impl From<Elapsed> for std::io::Error {
         std::io::Error::new(std::io::ErrorKind::TimedOut, elapsed)
     }
 }
-
-/// The private payload: which limit it is for, by address.
-struct TimedOut(usize);
 
 /// Raises what is pending: a cancel, or the outermost limit that has passed. Returns if there is nothing, or if the thread
 /// must not be unwound now, and says why.

@@ -293,7 +293,7 @@ impl RuntimeBuilder {
         self
     }
 
-    /// Sets how long a [`stopping`](crate::actor::Actor::stopping), or the destructor of an actor's state, may wait once the runtime has begun to end. Default: five seconds.
+    /// Sets how long a [`stopping`](crate::actor::Actor::stopping), the destructor of an actor's state or of a message that was queued, or one of what a thread that has not started has captured, may wait once the runtime has begun to end. Default: five seconds.
     ///
     /// When it is over, one that waits is unwound where it waits, and at each further wait; what computes goes on. The actors that end on the workers have this time together,
     /// from when the [`Runtime`] is dropped; then those that had not run by then, that rest or are queued, as long again for each of the two. So a drop comes back after thrice

@@ -23,6 +23,7 @@ use crate::sched::spare::SpareSlot;
 use crate::sched::stop_word::StopWord;
 use crate::sched::watched;
 use crate::stack::{self, StackSize};
+use crate::sys::clock::{after_ns, now_ns};
 use crate::sys::fork::{self, PerProcess};
 use crate::task::Task;
 use crate::task::header::{Header, Next, Schedule};
@@ -244,12 +245,11 @@ impl Shared {
     /// Discards what was queued and nobody will run.
     pub(crate) fn discard_injected(&self) {
         // An actor among them has its last words here.
-        let all = || {
-            while let Some(task) = self.take_injected() {
-                discard(task);
-            }
-        };
-        let _ = shielded(|| timeout(self.last_words, all));
+        let until_ns = after_ns(self.last_words);
+        while let Some(task) = self.take_injected() {
+            let left = Duration::from_nanos(until_ns.saturating_sub(now_ns()));
+            let _ = shielded(|| timeout(left, || discard(task)));
+        }
     }
 
     /// A thread was spawned, by one of its own threads on `worker` or by another.

@@ -34,11 +34,12 @@ impl StopWord {
         notify_all();
     }
 
-    /// Step H3, by who has stopped it.
+    /// Step H3, by who has stopped it, or by a thread that looks at the clock for that one, which may have ended it meanwhile.
     pub(crate) fn hurry(&self, notify_all: impl FnOnce()) {
         // ORDERING: Release pairs with `is_late`; a spare worker that was missed by `stop` has not started.
-        self.0.store(LATE, Ordering::Release);
-        notify_all();
+        if self.0.compare_exchange(STOPS, LATE, Ordering::Release, Ordering::Relaxed).is_ok() {
+            notify_all();
+        }
     }
 
     /// Is the time for last words over?
@@ -55,7 +56,7 @@ impl StopWord {
 
     /// They are.
     pub(crate) fn end(&self) {
-        // ORDERING: Relaxed: as in `is_over`.
-        self.0.store(OVER, Ordering::Relaxed);
+        // ORDERING: Relaxed: as in `is_over`. (A swap, as the models take a store that `hurry` comes before for one that it may undo.)
+        self.0.swap(OVER, Ordering::Relaxed);
     }
 }

@@ -15,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
 use super::pool;
-use crate::task::cancel::Cancelled;
+use crate::task::cancel::{Cancelled, TimedOut};
 use crate::task::header::{Header, Main, Spec, VTable};
 use crate::task::unwound::EndsBy;
 
@@ -124,7 +124,10 @@ unsafe fn run<M: Main, F: FnOnce() -> T, T, O>(header: NonNull<Header>, start: b
     // SAFETY: invariant 1: the closure is there and only the thread itself touches it now.
     let closure = unsafe { ManuallyDrop::take(&mut (*cell).closure) };
     let output = catch_unwind(AssertUnwindSafe(move || if start { Some(closure()) } else { None }));
-    let output = output.and_then(|value| value.ok_or_else(Cancelled::payload));
+    let output = output.and_then(|value| value.ok_or_else(Cancelled::payload)).map_err(|payload| {
+        // The time for what waits as it is dropped was over: the thread has not started all the same.
+        if !start && payload.is::<TimedOut>() { Cancelled::payload() } else { payload }
+    });
     if start && let Err(payload) = &output {
         // SAFETY: the caller holds a reference.
         M::unwound(unsafe { header.as_ref() }, if payload.is::<Cancelled>() { EndsBy::Cancel } else { EndsBy::Panic });

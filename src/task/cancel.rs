@@ -21,6 +21,9 @@ impl Cancelled {
     }
 }
 
+/// Of a time-out, and private: which limit it is for, by address.
+pub(crate) struct TimedOut(pub(crate) usize);
+
 impl fmt::Debug for Cancelled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Cancelled")

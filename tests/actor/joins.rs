@@ -7,7 +7,7 @@ use green::actor::{
     Actor, Addr, Builder, Context, Exit, Handler, JoinError, Mailbox, Message, Pool, SendError, Supervisor,
 };
 
-use crate::help::{Spot, until, until_parked};
+use crate::help::{Spot, bounded, until, until_parked};
 use crate::{Do, Gate, Get, LONG, Puppet, everywhere};
 
 /// Less than the time-out of an ask: who comes back by then was told.
@@ -374,6 +374,25 @@ fn a_shutdown_in_a_circle_of_joins_kills_nobody_before_its_deadline() {
         let end = shuts.send_timeout(Do::new(move |_, _| joins.shutdown(LONG)), LONG).unwrap();
         assert_eq!((end.stopped, end.killed, end.left), (1, 0, 0), "{end}");
         assert_eq!(patient.wait().unwrap(), Err(JoinError::Timeout));
+    });
+}
+
+/// Nobody in the circle has a time-out.
+#[test]
+fn a_shutdown_without_a_deadline_in_a_circle_of_joins_kills_after_a_while() {
+    bounded(|| {
+        let [shuts, joins] = puppets(2).try_into().unwrap();
+        let (first, joined) = (shuts.clone(), Spot::default());
+        let mark = joined.clone();
+        joins
+            .tell(Do::new(move |_, _| {
+                mark.mark();
+                first.join();
+            }))
+            .unwrap();
+        until(|| joined.waits_for() == Some("actor's end"));
+        let end = shuts.send_timeout(Do::new(move |_, _| joins.shutdown(Duration::MAX)), LONG).unwrap();
+        assert_eq!((end.stopped, end.killed, end.left), (0, 1, 0), "{end}");
     });
 }
 

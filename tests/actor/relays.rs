@@ -343,3 +343,40 @@ fn who_hears_of_dead_letters_by_a_relay_hears_of_those_of_a_drain() {
         });
     }
 }
+
+/// Waits for ever, and has a word when it is killed.
+struct Stays(Gate, Recipient<Line>);
+impl Actor for Stays {
+    fn stopping(&mut self, _: &Exit, _: &mut Context<Self>) {
+        self.1.tell(Line(7)).unwrap();
+    }
+}
+messages! {
+    impl Stays {
+        fn Stay(&mut self) {
+            self.0.open();
+            green::thread::park();
+        }
+    }
+}
+
+/// They were closed with the others, before these were killed.
+#[test]
+fn what_an_actor_says_that_is_killed_when_the_time_is_over_gets_through_a_relay() {
+    for workers in [1, 2] {
+        bounded(move || {
+            let (runtime, inside) = (runtime(workers), Gate::new());
+            let (sender, lines) = green::channel::unbounded();
+            let begins = inside.clone();
+            let _held = runtime.run(move || {
+                let printer = Recipient::from_fn(move |Line(number)| sender.send(number).unwrap());
+                let stays = Stays(begins, printer.clone()).start();
+                stays.tell(Stay).unwrap();
+                (stays, printer)
+            });
+            inside.wait();
+            let end = runtime.shutdown(Duration::from_millis(50));
+            assert_eq!((end.killed, end.lost, lines.try_recv()), (1, 0, Ok(7)), "{end}");
+        });
+    }
+}

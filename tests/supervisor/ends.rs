@@ -1,7 +1,7 @@
 //! Ends of children and supervisors: deadlines, kills, the last address, the runtime.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use green::actor::{Actor, Builder, Child, Context, Exit, Handler, Message, Supervisor};
@@ -311,6 +311,38 @@ fn a_child_that_computes_is_counted_once_and_holds_the_end_up_once() {
             s.spawn(|| tree(2, Supervisor::one_for_one()));
             s.spawn(|| tree(2, Supervisor::dynamic()));
         });
+    });
+}
+
+/// They went uncounted: the one that is given up has others after that.
+#[test]
+fn children_of_a_nested_supervisor_that_is_given_up_are_counted() {
+    bounded(|| {
+        let (runtime, begun, done) = (runtime(2), Arc::new(Flag::default()), Arc::new(Flag::default()));
+        let (begins, ends) = (Arc::clone(&begun), Arc::clone(&done));
+        let below = move || {
+            let (begins, ends, made) = (Arc::clone(&begins), Arc::clone(&ends), AtomicBool::new(false));
+            // It computes when it makes the second.
+            let builds = Child::new("builds", move || {
+                if made.swap(true, Ordering::SeqCst) {
+                    begins.set();
+                    spin_until("the end of the computation", || {
+                        std::thread::sleep(Duration::from_millis(1));
+                        ends.is_set()
+                    });
+                }
+                Stubborn(Log::default())
+            });
+            eager(Supervisor::one_for_one()).child(puppet("idle", &Log::default())).child(builds)
+        };
+        let tree = Supervisor::one_for_one().child(Child::supervisor("below", below));
+        let sup = runtime.run(|| tree.start().unwrap());
+        sup.supervisor("below").unwrap().get::<Stubborn>("builds").unwrap().kill();
+        begun.wait();
+        let end = sup.shutdown(Duration::from_millis(20));
+        done.set();
+        // The nested one, and the child that it makes, are left.
+        assert_eq!((end.stopped, end.failed, end.killed, end.left), (0, 0, 1, 2), "{end}");
     });
 }
 

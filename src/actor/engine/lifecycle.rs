@@ -311,8 +311,11 @@ impl Core {
 
     /// For one that was refused: waits until the present life of the actor is over. False: the actor has no other, or waits for the caller.
     pub(crate) fn has_another_life(&self) -> bool {
-        if self.is_ended() {
-            return false;
+        {
+            let mailbox = self.mailbox.lock();
+            if mailbox.is_dead() || !mailbox.is_kept() {
+                return false;
+            }
         }
         let life = LifeEnd::of(self);
         // Between two it is closed for a moment only.

@@ -17,6 +17,7 @@ use super::weak::Weak;
 use crate::base::atomic::Ordering;
 use crate::base::report::report;
 use crate::sched::remote::roster_of;
+use crate::sched::shared::LAST_WORDS;
 use crate::sched::{Shared, Worker};
 use crate::sys::clock::{after_ns, now_ns};
 
@@ -80,10 +81,12 @@ pub(crate) fn end_all(shared: &Shared) -> u64 {
             }
         }
     }
+    // However short the time of last words is: those threads, too, have to have it.
+    let elsewhere_ns = until_ns.max(after_ns(LAST_WORDS));
     for actor in elsewhere {
-        while !actor.core().is_ended() && now_ns() < until_ns {
+        while !actor.core().is_ended() && now_ns() < elsewhere_ns {
             end_all_queued(shared, until_ns);
-            in_time(until_ns, || _ = join_only(actor.core(), after_ns(SLICE)));
+            in_time(elsewhere_ns, || _ = join_only(actor.core(), after_ns(SLICE)));
         }
     }
     // What was queued by those that ended.

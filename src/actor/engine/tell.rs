@@ -84,7 +84,6 @@ pub(crate) async fn tell_async<M: Message>(target: Strong, boxed: Boxed<Tell<M>>
 
 /// Sends a message with the reply that somebody else waits for: from now on for `target`. It does not count; waits for nothing.
 pub(crate) fn forward<M: Message>(target: &Core, boxed: Boxed<Passed<M>>) -> Result<(), SendError<M>> {
-    assert_fits::<M>(target);
     pass(target, boxed).or_else(|boxed| not_forwarded(target, boxed))
 }
 
@@ -98,6 +97,7 @@ pub(crate) fn forward_for_good<M: Message>(target: &Core, boxed: Boxed<Passed<M>
 
 /// As [`forward`]; if the mailbox is closed, all that was to be passed comes back.
 pub(crate) fn pass<M: Message>(target: &Core, mut boxed: Boxed<Passed<M>>) -> Result<(), Boxed<Passed<M>>> {
+    assert_fits::<M>(target);
     let Passed { owed, terms, .. } = boxed.content();
     let chain = terms.chain;
     let passed = owed.owed_by(Some(target.weak()), How::message(chain));

@@ -19,6 +19,9 @@ use crate::actor::Exit;
 use crate::base::spin::Locked;
 use crate::task::header::Next;
 
+/// So many messages are counted one by one: some microseconds.
+const FEW: usize = 1000;
+
 impl MailboxState {
     pub(crate) fn stage(&self) -> Stage {
         self.stage
@@ -37,15 +40,17 @@ impl MailboxState {
         self.extras.as_ref().map_or((0, 0), |extras| (extras.drained, extras.given_back))
     }
 
-    /// How many messages are queued, whether they count or not: it goes through all of them. Those of timers are not among them.
+    /// How many messages are queued, whether they count or not; of more than [`FEW`] perhaps those only that count, as those who send wait meanwhile. Those of timers are not
+    /// among them.
     pub(crate) fn queued(&self) -> usize {
-        self.queue.count() + self.extras.as_ref().map_or(0, |extras| extras.passed.count())
+        let passed = self.extras.as_ref().map_or(0, |extras| extras.passed.count_to(FEW));
+        self.len().max(self.queue.count_to(FEW) + passed)
     }
 
-    /// How many messages nobody has handled: those that were put aside, or wait for room, too.
+    /// How many messages nobody has handled: those that were put aside, or wait for room, too. It goes through all of them.
     pub(super) fn unhandled(&self) -> usize {
-        let aside = |extras: &Extras| extras.stash.count() + extras.waiting.len();
-        self.queued() + self.extras.as_deref().map_or(0, aside)
+        let aside = |extras: &Extras| extras.passed.count() + extras.stash.count() + extras.waiting.len();
+        self.queue.count() + self.extras.as_deref().map_or(0, aside)
     }
 
     /// The state is dropped, and the actor has not ended. What is to be told of that, and dropped, without the lock.

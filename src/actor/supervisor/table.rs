@@ -6,11 +6,11 @@ use std::any::TypeId;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::actor::Shutdown;
 use crate::actor::engine::cell::Strong;
 use crate::actor::engine::warden::Brood;
 use crate::actor::supervisor::error::{ChildError, StartError};
 use crate::actor::supervisor::watch::Watch;
+use crate::actor::{Exit, Shutdown};
 use crate::base::lock::Lock;
 use crate::park::queue::WaitQueue;
 use crate::sys::clock::{NEVER, now_ns};
@@ -216,11 +216,16 @@ impl Table {
         self.children.lock().entries.len()
     }
 
-    /// Of a supervisor that has not ended: those that it has not counted are left, and so are those below them.
+    /// Of a supervisor that has not ended, what it has not counted, too: those that have been killed, and those that are left, with those below them.
     pub(super) fn tally_so_far(&self) -> Shutdown {
         let mut tally = self.tally();
         for entry in self.entries() {
-            tally.left += 1;
+            match (entry.watch.life.with(|life| life.exit()), &entry.strong) {
+                (None, _) => tally.left += 1,
+                (Some(exit @ (Exit::Killed | Exit::Shutdown)), Some(strong)) => tally.count(strong.core(), Some(&exit)),
+                // It had ended before.
+                _ => continue,
+            }
             entry.nested.iter().for_each(|nested| tally.add(nested.tally_so_far()));
         }
         tally

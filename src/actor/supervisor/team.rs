@@ -181,7 +181,10 @@ impl Drop for CountsLeft<'_> {
     fn drop(&mut self) {
         for post in self.0.posts.values().filter(|post| post.state != PostState::Over) {
             let exit = post.watch.life.with(|life| life.exit());
-            post.strong.iter().for_each(|strong| post.count(&self.0.table, strong.core(), exit.as_ref()));
+            let nested = post.spec.body.nested();
+            post.strong
+                .iter()
+                .for_each(|strong| post.count(&self.0.table, strong.core(), exit.as_ref(), nested.as_deref()));
         }
     }
 }
@@ -331,11 +334,11 @@ impl Post {
         self.core().is_none_or(|core| await_in(core, &self.watch.life, by_ns, is_down).is_ok())
     }
 
-    /// Counts what has become of the child, and of those below it.
-    fn count(&self, table: &Table, core: &Core, exit: Option<&Exit>) {
+    /// Counts what has become of the child, and of those below it, which are in `nested`.
+    fn count(&self, table: &Table, core: &Core, exit: Option<&Exit>, nested: Option<&Table>) {
         let mut tally = Shutdown::default();
         tally.count(core, exit);
-        if let Some(nested) = self.spec.body.nested() {
+        if let Some(nested) = nested {
             tally.add(if exit.is_some() { nested.tally() } else { nested.tally_so_far() });
         }
         if self.state == PostState::Pending {
@@ -526,7 +529,8 @@ impl Team {
         // Those that compute are waited for together: whoever waits for this supervisor does not wait once for each.
         let is_down = post.is_down_by(last_wait_ns(&self.table));
         let exit = post.watch.life.with(|life| life.exit());
-        let strong = post.strong.clone();
+        // One that is given up has others after that.
+        let (strong, nested) = (post.strong.clone(), post.spec.body.nested());
         if !is_down {
             post.give_up(&self.table, key); // It computes.
         }
@@ -536,7 +540,7 @@ impl Team {
             post.end_vacant(last_wait_ns(&self.table));
         }
         if for_good && let Some(strong) = strong {
-            post.count(&self.table, strong.core(), exit.as_ref());
+            post.count(&self.table, strong.core(), exit.as_ref(), nested.as_deref());
         }
         // Not before: a wait may be unwound until here.
         post.state = if goes_on { PostState::Pending } else { PostState::Over };
