@@ -297,7 +297,7 @@ impl RuntimeBuilder {
     ///
     /// When it is over, one that waits is unwound where it waits, and at each further wait; what computes goes on. The actors that end on the workers have this time together,
     /// from when the [`Runtime`] is dropped; then those that had not run by then, that rest or are queued, as long again for each of the two. So a drop comes back after thrice
-    /// this time at the latest, unless a thread computes. On the workers it is real time, also under [virtual time](Self::virtual_time); then that of the thread that drops the runtime. Zero: none may wait.
+    /// this time at the latest, unless a thread computes, or other threads end actors meanwhile by what they send: those are waited for five seconds, if this is shorter. On the workers it is real time, also under [virtual time](Self::virtual_time); then that of the thread that drops the runtime. Zero: none may wait.
     /// [`Duration::MAX`]: each may for ever.
     ///
     /// ```
